@@ -1,0 +1,3 @@
+module github.com/pagetrail/pagetrail
+
+go 1.26.0
