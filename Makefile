@@ -1,0 +1,109 @@
+# Everything a person does here, by name. All that is needed is Go: the tools are
+# fetched in the versions that internal/tools/go.mod pins, and what wants more
+# (a C compiler, sqlite3, python3, npm) says so and is skipped without it.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+GO ?= go
+TOOL := $(GO) tool -modfile=internal/tools/go.mod
+TESTSUM := bin/testsum $(if $(COUNTS),-add $(COUNTS))
+
+# Where goroutines meet: these are tested with the race detector as well.
+RACE := ./journal/... ./apply/... ./vfs/... ./internal/capture/... ./internal/durable/... ./internal/cli/...
+# Compiled for, besides this machine: other system calls, and integers of 32 bits.
+PLATFORMS ?= darwin/arm64 windows/amd64 linux/arm
+
+BENCH ?= .
+COUNT ?= 1
+FUZZTIME ?= 30s
+SOAK ?= 600
+TEST ?= ./...
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: build
+build: ## bin/pagetrail, the command line
+	$(GO) build -trimpath -o bin/ ./cmd/pagetrail
+
+.PHONY: demo
+demo: ## a bad deploy and the way back, in under a minute
+	@$(GO) run ./cmd/pagetrail demo
+
+.PHONY: test
+test: bin/testsum ## every test, then those with goroutines under the race detector (TEST=./journal for one package)
+	$(TESTSUM) $(TEST)
+ifeq ($(TEST),./...)
+	@if [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$($(GO) env CC)" >/dev/null; then \
+		echo "$(TESTSUM) -race -short $(RACE)"; $(TESTSUM) -race -short $(RACE); \
+	else echo "skipped: the race detector needs a C compiler"; fi
+endif
+
+.PHONY: test-real
+test-real: bin/testsum ## real applications' databases through the VFS, judged by other people's SQLite
+	$(TESTSUM) -count=1 -tags=real -timeout=20m ./internal/realtest/...
+
+.PHONY: conformance
+conformance: ## SQLite's and its driver's own suites with our VFS as the default
+	internal/conformance/run.sh
+
+.PHONY: check
+check: ## what CI runs; leaves the tree as it was
+	@before=$$(git status --porcelain); \
+	$(MAKE) --no-print-directory lint cross test; \
+	$(MAKE) --no-print-directory fuzz FUZZTIME=3s; \
+	$(MAKE) --no-print-directory test-real conformance; \
+	after=$$(git status --porcelain); \
+	if [ "$$before" != "$$after" ]; then \
+		echo "the checks changed the tree:"; diff <(echo "$$before") <(echo "$$after"); exit 1; \
+	fi
+
+.PHONY: fmt
+fmt: ## format the Go files
+	$(TOOL) gofumpt -w .
+
+.PHONY: lint
+lint: ## formatting, go.mod, vet, staticcheck, and the tools' own tests
+	@bad=$$($(TOOL) gofumpt -l .); if [ -n "$$bad" ]; then echo "not formatted, run make fmt:"; echo "$$bad"; exit 1; fi
+	$(GO) mod tidy -diff
+	$(GO) vet ./...
+	$(GO) vet -tags=real ./...
+	$(TOOL) staticcheck -tags=real ./...
+	$(GO) vet -C internal/tools ./...
+	$(GO) test -C internal/tools ./...
+
+.PHONY: cross
+cross: ## compile for other platforms (PLATFORMS), without optimising: SQLite is large
+	@for p in $(PLATFORMS); do echo "build $$p"; \
+		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -gcflags='all=-N -l' ./...; done
+
+.PHONY: fuzz
+fuzz: ## every fuzz target, each for FUZZTIME (30s)
+	internal/tools/fuzz.sh $(FUZZTIME)
+
+.PHONY: bench
+bench: ## benchmarks (BENCH=regexp COUNT=n, for benchstat)
+	$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem -count=$(COUNT) -timeout=0 ./...
+
+.PHONY: soak
+soak: ## the random tests with fresh seeds, again and again for SOAK seconds (600)
+	@end=$$(($$(date +%s) + $(SOAK))); n=0; while [ $$(date +%s) -lt $$end ]; do \
+		$(GO) test -count=1 -timeout=0 -run='Model|Random|Crash|Kill|Power|Soak' ./...; n=$$((n + 1)); done; \
+	echo "$$n rounds"
+
+.PHONY: cover
+cover: ## test coverage, as bin/cover.html
+	@mkdir -p bin
+	$(GO) test -short -coverpkg=./... -coverprofile=bin/cover.out ./...
+	$(GO) tool cover -html=bin/cover.out -o bin/cover.html
+	@$(GO) tool cover -func=bin/cover.out | tail -n 1
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin dist
+
+bin/testsum: internal/tools/go.mod $(wildcard internal/tools/testsum/*.go)
+	@$(GO) build -C internal/tools -o "$(CURDIR)/bin/" ./testsum
