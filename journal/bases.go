@@ -1,0 +1,121 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+)
+
+// Bases lists the bases, ascending. A base beyond the last transaction is what a crash left before its record
+// was written, and is not listed. Only headers are read.
+func (t *Trail) Bases() ([]BaseInfo, error) {
+	v, err := t.view()
+	if err != nil {
+		return nil, err
+	}
+	var out []BaseInfo
+	for _, id := range v.names.bases {
+		if id > v.last.TXID {
+			continue
+		}
+		o, err := openHeader(t.fs, t.dir, baseName(id), readOnly, baseMagic, &t.identity, id)
+		if errors.Is(err, fs.ErrNotExist) { // pruned meanwhile
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, infoOfBase(baseName(id), &o.hdr, o.size))
+		if err := o.f.Close(); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// OpenBase opens the base of that TXID: ErrNotFound when there is none. ErrDiverged when the trail holds that
+// transaction and its sum is not the base's.
+func (t *Trail) OpenBase(id TXID) (*BaseReader, error) {
+	v, err := t.view()
+	if err != nil {
+		return nil, err
+	}
+	b, err := openBase(t.fs, t.dir, id, &t.identity)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && id > v.last.TXID {
+		if err == nil {
+			err = b.Close()
+		} else {
+			err = nil
+		}
+		return nil, errors.Join(&Error{Path: filepath.Join(t.dir, baseName(id)), Offset: -1, TXID: id, Err: because(ErrNotFound, "no base"),
+			Hint: "pagetrail info lists the bases"}, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := t.matchBase(v, b); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
+}
+
+// matchBase compares a base with the record of its transaction, where the trail has it. A writer that
+// crashed after making a base, and before its record, leaves one that belongs to no history.
+func (t *Trail) matchBase(v *view, b *BaseReader) error {
+	id := b.info.TXID
+	if id < v.held(id).First {
+		return nil
+	}
+	for r, err := range t.records(context.Background(), v, id, id) {
+		if errors.Is(err, ErrGap) { // nothing to compare with
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if r.SumCut != b.info.Sum.Cut() || r.SumKnown && r.Sum != b.info.Sum || r.PageCount != b.info.PageCount || r.PageSize != b.info.PageSize {
+			return &Error{Path: b.path, Offset: -1, TXID: id, Hint: "remove the base: it is not of this history",
+				Err: because(ErrDiverged, "the base is not the state that the transaction left")}
+		}
+	}
+	return nil
+}
+
+// Points lists the restore points of all segments, in the order in which they were named.
+func (t *Trail) Points() ([]Point, error) {
+	v, err := t.view()
+	if err != nil {
+		return nil, err
+	}
+	var out []Point
+	for _, first := range v.names.segments {
+		if first > v.first {
+			break
+		}
+		s, err := t.segment(first)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s.points...)
+	}
+	return out, nil
+}
+
+// FindPoint returns the point of that name (the latest of several).
+func (t *Trail) FindPoint(name string) (Point, error) {
+	points, err := t.Points()
+	if err != nil {
+		return Point{}, err
+	}
+	for _, p := range slices.Backward(points) {
+		if p.Name == name {
+			return p, nil
+		}
+	}
+	return Point{}, &Error{Path: t.dir, Offset: -1, Err: because(ErrNotFound, "no restore point %.80q", name), Hint: "pagetrail info lists them"}
+}

@@ -1,0 +1,41 @@
+package journal
+
+import (
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+)
+
+// The names in a trail's directory. What has none of them belongs to somebody else and is left alone.
+const (
+	identityName = "identity"
+	lockName     = "lock"      // held by who appends
+	sealLockName = "lock-seal" // held by who seals or prunes
+	baseLockName = "lock-base" // held by who writes a base
+
+	segmentSuffix = ".seg"
+	baseSuffix    = ".base"
+	sealingSuffix = ".seg.sealing" // a segment being sealed: of no use after a crash
+	basingSuffix  = ".base.writing"
+	cutPrefix     = "cut-" // bytes taken off a tail, named for when (µs)
+)
+
+func segmentName(first TXID) string { return fmt.Sprintf("%016x%s", uint64(first), segmentSuffix) }
+func baseName(id TXID) string       { return fmt.Sprintf("%016x%s", uint64(id), baseSuffix) }
+
+// parseName reads the TXID off a file name of the given suffix.
+func parseName(name, suffix string) (TXID, bool) {
+	hex, ok := strings.CutSuffix(name, suffix)
+	if !ok || len(hex) != 16 || strings.ToLower(hex) != hex {
+		return 0, false
+	}
+	v, err := strconv.ParseUint(hex, 16, 64)
+	if err != nil || TXID(v) > MaxTXID {
+		return 0, false
+	}
+	return TXID(v), true
+}
+
+// dirMode gives a directory the x bits of its r bits.
+func dirMode(mode fs.FileMode) fs.FileMode { return mode | mode&0o444>>2 }

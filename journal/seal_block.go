@@ -1,0 +1,107 @@
+package journal
+
+import "github.com/pagetrail/pagetrail/diff"
+
+// A block of a sealed segment ends when it has so many records or so many bytes of streams. Ten records a
+// block give half of what compressing them together gains, a hundred 85 %; more would make finding one
+// transaction dearer.
+const (
+	sealRecords = 100
+	sealBytes   = 256 << 10
+)
+
+// sealer writes the blocks of a sealed segment.
+type sealer struct {
+	out     *sealedFile
+	index   indexer
+	cur     encBlock
+	pending sealedRecord // the last record of cur, whose header is not yet in it: only the last has a full sum
+	scratch []byte
+}
+
+// sealedRecord is what a record's header is made of.
+type sealedRecord struct {
+	before state
+	tx     Tx
+	parts  parts
+	pages  uint32
+	body   diff.Body // of which only the lengths count
+}
+
+// add adds a record whose groups before the last are written already.
+func (s *sealer) add(r *rawRecord, before state, b diff.Body) error {
+	c := &s.cur
+	if c.records > 0 && (c.records >= sealRecords || c.size()+b.Len() > sealBytes || r.parts.count > 0) {
+		if err := s.flush(false); err != nil {
+			return err
+		}
+	}
+	if c.records == 0 {
+		c.before = before
+		pre := preamble{before: before}
+		c.h = pre.append(c.h[:0])
+		if r.parts.count == 0 { // else the first group began the unit
+			s.index.unit(s.out.off)
+		}
+	} else {
+		s.header(false, false)
+	}
+	if err := s.index.record(r, b); err != nil {
+		return err
+	}
+	s.pending = sealedRecord{before: before, tx: r.tx(), parts: r.parts, pages: r.pages, body: b}
+	c.p = append(c.p, b.Pages...)
+	c.t = append(c.t, b.Tokens...)
+	c.l = append(c.l, b.Literals...)
+	c.records++
+	return nil
+}
+
+// header writes the header of the pending record, which is the last of its block or even of the segment.
+func (s *sealer) header(last, final bool) {
+	p := &s.pending
+	if !final {
+		p.tx.Origin = Origin{} // recovery looks at the last record only
+	}
+	s.cur.h = appendRecord(s.cur.h, p.before, &p.tx, p.parts, p.body, p.pages, last)
+}
+
+// flush writes the block under construction; final says that no record follows.
+func (s *sealer) flush(final bool) error {
+	c := &s.cur
+	if c.records == 0 {
+		return nil
+	}
+	s.header(true, final)
+	hdr := blockHeader{kind: blockTx, first: uint64(c.before.txid) + 1, records: c.records, decoded: uint32(c.size())}
+	err := s.write(&hdr, [][]byte{c.h, c.p, c.t, c.l})
+	c.reset()
+	return err
+}
+
+// part writes a P block.
+func (s *sealer) part(id TXID, b diff.Body, pages uint32) error {
+	hdr := blockHeader{kind: blockPart, first: uint64(id), records: pages, decoded: uint32(b.Len())}
+	return s.write(&hdr, [][]byte{b.Pages, b.Tokens, b.Literals})
+}
+
+func (s *sealer) write(hdr *blockHeader, streams [][]byte) error {
+	s.out.begin()
+	var used bool
+	if s.out.block, used = appendStreams(s.out.block, streams, true, &s.scratch); used {
+		hdr.codec = codecZstd
+	}
+	return s.out.end(hdr)
+}
+
+// point writes an N block, after the block under construction: points keep their order among records.
+func (s *sealer) point(p Point) error {
+	if err := s.flush(false); err != nil {
+		return err
+	}
+	s.index.f.points = append(s.index.f.points, p)
+	s.out.begin()
+	s.out.block = append(le.AppendUint64(s.out.block, uint64(p.Time)), p.Name...)
+	hdr := blockHeader{kind: blockPoint, first: uint64(p.TXID), decoded: uint32(8 + len(p.Name))}
+	return s.out.end(&hdr)
+}

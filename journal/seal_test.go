@@ -1,0 +1,81 @@
+package journal_test
+
+import (
+	"testing"
+
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+// rotated makes a trail of segments of n records each, none of them sealed.
+func rotated(t testing.TB, segments, n int) (*journal.Writer, string) {
+	t.Helper()
+	w, dir := newWriter(t)
+	for range segments {
+		for range n {
+			add(t, w, 1)
+			flush(t, w)
+		}
+		if _, err := w.AddPoint("p"+w.Last().TXID.String(), 5); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Rotate(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w, dir
+}
+
+func seal(t testing.TB, dir string, want int) {
+	t.Helper()
+	n, err := journal.Seal(t.Context(), dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n != want {
+		t.Fatalf("sealed %d segments, want %d", n, want)
+	}
+}
+
+func verify(t testing.TB, tr *journal.Trail) journal.Summary {
+	t.Helper()
+	sum, err := tr.Verify(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sum
+}
+
+func TestSeal(t *testing.T) {
+	for _, n := range []int{1, 2, 99, 100, 101, 250} {
+		w, dir := rotated(t, 3, n)
+		before := openTrail(t, dir)
+		points, err := before.Points()
+		if err != nil || len(points) != 3 {
+			t.Fatal(points, err)
+		}
+		verify(t, before)
+		seal(t, dir, 3)
+		seal(t, dir, 0)
+		tr := openTrail(t, dir)
+		wantLast(t, tr, journal.TXID(3*n))
+		sum := verify(t, tr)
+		if sum.Transactions != uint64(3*n) || sum.Segments != 4 {
+			t.Fatal(sum)
+		}
+		for id := journal.TXID(1); id <= journal.TXID(3*n); id++ {
+			tx, err := tr.Find(t.Context(), id)
+			if err != nil || tx.TXID != id {
+				t.Fatal(tx, err)
+			}
+		}
+		after, err := tr.Points()
+		if err != nil || len(after) != 3 || after[2] != points[2] {
+			t.Fatal(after, err)
+		}
+		add(t, w, 5)
+		flush(t, w)
+		for _, tr := range []*journal.Trail{tr, before} {
+			wantLast(t, tr, journal.TXID(3*n+5))
+		}
+	}
+}

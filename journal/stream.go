@@ -1,0 +1,142 @@
+package journal
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// minCompress: below it zstd's own header eats what it could save.
+const minCompress = 32
+
+// Encoders and decoders are large (a decoder holds its window, an encoder its tables) and are
+// shared by all readers and sealers of the process.
+var (
+	encoders = sync.Pool{New: func() any {
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1),
+			zstd.WithAllLitEntropyCompression(true), zstd.WithEncoderCRC(false))
+		if err != nil {
+			panic(fmt.Sprintf("journal: zstd options: %v", err)) // constant options: a bug of ours
+		}
+		return e
+	}}
+	decoders = sync.Pool{New: func() any {
+		// The cap limit makes the decoder stop at the length that the block states.
+		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecodeAllCapLimit(true),
+			zstd.WithDecoderMaxMemory(maxStreams))
+		if err != nil {
+			panic(fmt.Sprintf("journal: zstd options: %v", err))
+		}
+		return d
+	}}
+)
+
+// compressed appends src to dst as zstd, or nothing when that would not be smaller.
+func compressed(dst, src []byte) []byte {
+	if len(src) < minCompress {
+		return dst
+	}
+	e := encoders.Get().(*zstd.Encoder)
+	defer encoders.Put(e)
+	n := len(dst)
+	if dst = e.EncodeAll(src, dst); len(dst)-n >= len(src) {
+		return dst[:n]
+	}
+	return dst
+}
+
+// decompress decodes src, which must give exactly n bytes, into buf, growing it when it is too small.
+func decompress(buf, src []byte, n int) ([]byte, error) {
+	if cap(buf) < n {
+		buf = make([]byte, 0, n)
+	}
+	d := decoders.Get().(*zstd.Decoder)
+	defer decoders.Put(d)
+	out, err := d.DecodeAll(src, buf[:0:n])
+	if err != nil {
+		return buf, because(ErrCorrupt, "zstd: %v", err)
+	}
+	if len(out) != n {
+		return buf, because(ErrCorrupt, "zstd: %d bytes decoded, want %d", len(out), n)
+	}
+	return out, nil
+}
+
+// appendStreams writes the lengths of all streams, then the streams. With compress, each is zstd where
+// that is smaller; used says whether any is. It is the payload of T and P blocks.
+func appendStreams(dst []byte, streams [][]byte, compress bool, scratch *[]byte) (out []byte, used bool) {
+	var ends [4]int
+	*scratch = (*scratch)[:0]
+	for i, s := range streams {
+		if compress {
+			*scratch = compressed(*scratch, s)
+		}
+		ends[i] = len(*scratch)
+	}
+	from := 0
+	for i, s := range streams {
+		dst = binary.AppendUvarint(dst, uint64(len(s)))
+		dst = binary.AppendUvarint(dst, uint64(ends[i]-from))
+		from = ends[i]
+	}
+	from = 0
+	for i, s := range streams {
+		if ends[i] > from {
+			dst = append(dst, (*scratch)[from:ends[i]]...)
+			used = true
+		} else {
+			dst = append(dst, s...)
+		}
+		from = ends[i]
+	}
+	return dst, used
+}
+
+// streamReader decodes the streams of T and P blocks into buffers that it reuses.
+type streamReader struct {
+	bufs [4][]byte
+	out  [4][]byte
+}
+
+// decode splits and decodes a payload of len(n) streams, n being 3 or 4. The result is valid until the
+// next decode, and aliases the payload where streams are raw.
+func (s *streamReader) decode(h *blockHeader, payload []byte, n int) ([][]byte, error) {
+	f := fields{b: payload}
+	var raw, stored [4]uint64
+	total, anyZstd := uint64(0), false
+	for i := range n {
+		raw[i] = f.upTo(maxStreams)
+		stored[i] = f.upTo(maxPayload)
+		total += raw[i]
+		if stored[i] != 0 {
+			anyZstd = true
+			if stored[i] >= raw[i] { // it would have been stored raw
+				f.fail()
+			}
+		}
+	}
+	if f.bad || total != uint64(h.decoded) || anyZstd != (h.codec == codecZstd) {
+		return nil, because(ErrCorrupt, "stream lengths")
+	}
+	for i := range n {
+		if stored[i] == 0 {
+			s.out[i] = f.bytes(int(raw[i]))
+			continue
+		}
+		src := f.bytes(int(stored[i]))
+		if f.bad {
+			break
+		}
+		var err error
+		if s.bufs[i], err = decompress(s.bufs[i], src, int(raw[i])); err != nil {
+			return nil, err
+		}
+		s.out[i] = s.bufs[i]
+	}
+	if f.bad || len(f.b) != 0 {
+		return nil, because(ErrCorrupt, "streams of %d bytes in a payload of %d", total, len(payload))
+	}
+	return s.out[:n], nil
+}

@@ -1,0 +1,324 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"sort"
+
+	"github.com/pagetrail/pagetrail/diff"
+	"github.com/pagetrail/pagetrail/internal/durable"
+)
+
+// tail is what is known of the segment that still grows, or of one that grew until a moment ago.
+// Its reader may be another process than its writer, so it only ever looks at the file.
+type tail struct {
+	*openedFile
+	w walker
+
+	seen      int64 // size of the file when last looked at
+	end       int64 // where the next block goes: after all that is whole, an undecided block included
+	prev      *Tx   // the last record of the segment before, when it is known
+	last      Tx    // the last committed record: TXID first-1 when there is none
+	st        state // after last
+	undecided *Tx   // a prepared record at the end
+	undecOff  int64 // where it begins, its P blocks included
+	undecCRC  uint32
+	ended     bool  // an E block: another file goes on
+	synced    int64 // known to have been durable up to here
+	points    []Point
+	bases     []TXID // records of Kind Base
+	marks     []mark
+	firstTime Time   // of the first record
+	raw       int64  // bytes of the streams of all records
+	torn      *Error // what is beyond end, when that is not a block
+
+	endOff  int64 // the last block before end, to notice a tail cut and written again
+	endHead [blockHeaderSize]byte
+}
+
+// mark remembers where a block begins, so that a reader need not walk from the start.
+type mark struct {
+	first TXID
+	off   int64
+}
+
+// markEvery is the distance of marks in bytes.
+const markEvery = 64 << 10
+
+// openTail opens a segment and reads it all; of a sealed one the footer and the last block.
+func openTail(fsys durable.FS, dir string, first TXID, flag int, id *Identity) (*tail, error) {
+	o, err := openHeader(fsys, dir, segmentName(first), flag, segmentMagic, id, first)
+	if err != nil {
+		return nil, err
+	}
+	t := &tail{openedFile: o}
+	t.rewind()
+	if o.hdr.sealed() {
+		err = t.loadSealed()
+	} else {
+		_, err = t.refresh()
+	}
+	if err != nil {
+		_ = o.f.Close() // the damage is what to report
+		return nil, err
+	}
+	return t, nil
+}
+
+// rewind forgets all but the header.
+func (t *tail) rewind() {
+	before := t.hdr.before
+	t.st = before
+	t.last = Tx{TXID: before.txid, Time: before.time, PageSize: int(before.pageSize), PageCount: before.pageCount,
+		Sum: before.sum, SumKnown: true, SumCut: before.sum.Cut()}
+	if t.prev != nil && t.prev.TXID == before.txid {
+		t.last = *t.prev
+	}
+	t.seen, t.end = -1, fileHeaderSize
+	t.undecided, t.ended, t.synced, t.torn, t.endOff = nil, false, 0, nil, 0
+	t.points, t.marks = t.points[:0], t.marks[:0]
+	t.firstTime, t.raw, t.bases = 0, 0, t.bases[:0]
+}
+
+// refresh reads what was appended since the last time. changed says that something is different.
+func (t *tail) refresh() (changed bool, err error) {
+	size, err := t.f.Size()
+	if err != nil {
+		return false, err
+	}
+	same, err := t.sameEnd(size)
+	if err != nil {
+		return false, err
+	}
+	if same && size == t.seen && t.torn == nil {
+		return false, nil
+	}
+	if same {
+		if err = t.scan(size); err == nil {
+			return true, nil
+		}
+	}
+	// The tail was cut by its writer below what was read here, or is damaged: only the whole tells.
+	t.rewind()
+	if err := t.scan(size); err != nil {
+		t.rewind()
+		return true, err
+	}
+	return true, nil
+}
+
+// sameEnd says whether the last block read still stands where it was.
+func (t *tail) sameEnd(size int64) (bool, error) {
+	if t.seen < 0 || size < t.end {
+		return false, nil
+	}
+	if t.endOff == 0 {
+		return true, nil
+	}
+	var head [blockHeaderSize]byte
+	if n, err := t.f.ReadAt(head[:], t.endOff); n < len(head) {
+		if isEOF(err) {
+			return false, nil
+		}
+		return false, err
+	}
+	return head == t.endHead, nil
+}
+
+// scan reads blocks from end on. Whatever may be a crash's doing ends it without an error.
+func (t *tail) scan(size int64) error {
+	from := t.end
+	if t.undecided != nil {
+		from = t.undecOff
+	}
+	t.undecided, t.torn = nil, nil
+	w := &t.w
+	w.br.r, w.br.off, w.br.limit = t.f, from, size
+	w.br.buf, w.br.bufOff = w.br.buf[:0], 0
+	w.path, w.st, w.known, w.inTx = t.path, t.st, true, false
+	for {
+		s, err := w.next()
+		if err != nil {
+			return t.broken(err, size)
+		}
+		if s == stepEOF {
+			break
+		}
+		if err := t.take(s); err != nil {
+			return err
+		}
+		if t.ended {
+			break
+		}
+	}
+	t.seen = size
+	return nil
+}
+
+// note remembers where a block, or the first P block before it, begins.
+func (t *tail) note(first TXID, off int64) {
+	if n := len(t.marks); n == 0 || off-t.marks[n-1].off >= markEvery {
+		t.marks = append(t.marks, mark{first, off})
+	}
+}
+
+// take notes what the walker met.
+func (t *tail) take(s step) error {
+	w := &t.w
+	t.end, t.endOff = w.br.off, w.blkOff
+	switch s {
+	case stepTx:
+		t.note(w.blk.cur.txid+1, w.unit)
+		t.synced = max(t.synced, w.blk.pre.synced)
+		r, err := w.lastRecord(t.count)
+		if err != nil {
+			return err
+		}
+		t.last, t.st = r.tx(), r.after
+	case stepUndecided:
+		t.synced = max(t.synced, w.blk.pre.synced)
+		r, err := w.lastRecord(nil)
+		if err != nil {
+			return err
+		}
+		tx := r.tx()
+		t.undecided, t.undecOff, t.undecCRC = &tx, w.unit, w.hdr.sealCRC
+	case stepPoint:
+		t.points = append(t.points, w.point)
+	case stepEnd:
+		t.ended = true
+	}
+	return t.noteEnd()
+}
+
+// noteEnd keeps the header of the last block: of an undecided one and of a marked one that of the T
+// block, which is all that tells two of them apart.
+func (t *tail) noteEnd() error {
+	h, err := t.w.br.window(t.endOff, blockHeaderSize)
+	if err == nil {
+		copy(t.endHead[:], h)
+	}
+	return err
+}
+
+// lastRecord reads the records of the loaded block to the last. Its strings alias the block.
+func (w *walker) lastRecord(count func(*state, Kind, int64)) (r rawRecord, err error) {
+	var body diff.Body
+	for w.blk.left > 0 {
+		if err := w.blk.next(&r, &body); err != nil {
+			return r, w.fail(w.blkOff, err)
+		}
+		if count != nil {
+			count(&r.after, r.kind, r.parts.bytes+int64(body.Len()))
+		}
+	}
+	return r, nil
+}
+
+// broken decides what an error of the walker means: an end that a crash can leave is noted in torn, and
+// the tail ends before it; anything else is returned.
+//
+// A crash leaves the last write cut short, or, when the machine lost power, anything at all in what
+// was never synced: holes, old bytes, and whole blocks behind them. So bytes that are no block are
+// corruption only when they were once known to be durable, and every T block says up to where the
+// file was when it was written. FORMAT.md has the rule.
+func (t *tail) broken(err error, size int64) error {
+	if !errors.Is(err, errHeader) && !errors.Is(err, errPayload) && !errors.Is(err, ErrTorn) {
+		return err // a whole block that is wrong is nobody's crash
+	}
+	e, _ := errors.AsType[*Error](err)
+	if e == nil || e.Offset < t.w.unit {
+		return err
+	}
+	durableTo := max(t.synced, t.w.blk.pre.synced)
+	if durableTo <= e.Offset {
+		later, lerr := laterSynced(t.f, e.Offset+1, size, t.st.txid)
+		if lerr != nil {
+			return lerr
+		}
+		durableTo = max(durableTo, later)
+	}
+	if durableTo > e.Offset {
+		if errors.Is(err, ErrTorn) {
+			e.Err = because(ErrCorrupt, "cut short: %v", e.Err)
+		}
+		e.Hint = hintCorrupt
+		return e
+	}
+	t.torn = &Error{Path: t.path, Offset: t.w.unit, TXID: t.st.txid + 1, Hint: hintTorn,
+		Err: because(ErrTorn, "%d bytes after the last whole block (%v)", size-t.w.unit, e.Err)}
+	t.seen = size
+	return nil
+}
+
+// markBefore is where to begin to walk so as to meet the record id.
+func (t *tail) markBefore(id TXID) (off int64) {
+	i := sort.Search(len(t.marks), func(i int) bool { return t.marks[i].first > id })
+	if i == 0 {
+		return fileHeaderSize
+	}
+	return t.marks[i-1].off
+}
+
+func (t *tail) close() error {
+	if t == nil || t.openedFile == nil {
+		return nil
+	}
+	return t.f.Close()
+}
+
+// empty says that there is no record and no point in it.
+func (t *tail) empty() bool { return t.end == fileHeaderSize }
+
+// count takes a committed record into the totals.
+func (t *tail) count(after *state, kind Kind, bytes int64) {
+	if t.firstTime == 0 {
+		t.firstTime = after.time
+	}
+	if kind == Base {
+		t.bases = append(t.bases, after.txid)
+	}
+	t.raw += bytes
+}
+
+// loadSealed reads what a sealed segment's footer says, and its last record.
+func (t *tail) loadSealed() error {
+	f, _, err := loadFooter(t.openedFile)
+	if err != nil {
+		return err
+	}
+	t.st, t.ended, t.points, t.firstTime, t.raw, t.end = f.last, true, f.points, f.firstTime, f.raw, t.size
+	t.bases = f.bases
+	for r, err := range recordsFrom(context.Background(), t.openedFile, f.last.txid) {
+		if err != nil {
+			return err
+		}
+		t.last = r.Tx
+	}
+	return nil
+}
+
+// knowPrevious gives a tail without a record the last one of the segment before, since recovery compares
+// its origin with SQLite's files. Where that segment is gone, what the header says must do.
+func (t *tail) knowPrevious(fsys durable.FS, dir string, names *listing, id *Identity) error {
+	first := t.hdr.first
+	i := names.segmentOf(first - 1)
+	if t.st.txid >= first || t.prev != nil || i < 0 {
+		return nil
+	}
+	p, err := openTail(fsys, dir, names.segments[i], readOnly, id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if p.st != t.hdr.before {
+		err := located(because(ErrDiverged, "the segment does not continue %s", filepath.Base(p.path)), t.path, 0, first)
+		return errors.Join(err, p.close())
+	}
+	t.prev, t.last = &p.last, p.last
+	return p.close()
+}

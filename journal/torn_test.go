@@ -1,0 +1,264 @@
+package journal_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+// copyTrail copies a trail's files to a new directory.
+func copyTrail(t testing.TB, dir string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+func readFile(t testing.TB, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func writeFile(t testing.TB, path string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// smallTail is a tail of all kinds of blocks, never synced, and the last TXID after each of its sizes.
+func smallTail(t testing.TB) (dir string, lastAt map[int64]journal.TXID, undecidedAt map[int64]bool) {
+	w, dir := newWriter(t)
+	lastAt, undecidedAt = map[int64]journal.TXID{}, map[int64]bool{}
+	note := func() { lastAt[w.Size()] = w.Last().TXID }
+	note()
+	add(t, w, 1)
+	flush(t, w)
+	note()
+	add(t, w, 3)
+	flush(t, w)
+	note()
+	prepare(t, w)
+	flush(t, w)
+	lastAt[w.Size()] = w.Last().TXID - 1
+	undecidedAt[w.Size()] = true
+	if err := w.Confirm(); err != nil {
+		t.Fatal(err)
+	}
+	note()
+	if _, err := w.AddPoint("here", 1); err != nil {
+		t.Fatal(err)
+	}
+	note()
+	if err := w.AddPart(patch(9, 9), 1); err != nil {
+		t.Fatal(err)
+	}
+	add(t, w, 1)
+	flush(t, w)
+	note()
+	w.Close()
+	return dir, lastAt, undecidedAt
+}
+
+const firstSegment = "0000000000000001.seg"
+
+// TestEveryTruncation cuts a tail at every byte: what is whole before it is read, the rest is reported as torn,
+// and the next writer repairs it, keeping what it cut.
+func TestEveryTruncation(t *testing.T) {
+	dir, lastAt, undecidedAt := smallTail(t)
+	work := copyTrail(t, dir)
+	path := filepath.Join(work, firstSegment)
+	whole := readFile(t, path)
+	last, end := journal.TXID(0), int64(128)
+	for n := int64(128); n <= int64(len(whole)); n++ {
+		writeFile(t, path, whole[:n])
+		if id, ok := lastAt[n]; ok {
+			last, end = id, n
+		}
+		tr := openTrail(t, work)
+		if got, _ := tr.Last(); got.TXID != last {
+			t.Fatalf("cut at %d: last is %d, want %d", n, got.TXID, last)
+		}
+		e := tr.Torn()
+		if (e != nil) != (n != end) {
+			t.Fatalf("cut at %d of whole blocks to %d: torn %v", n, end, e)
+		}
+		if e != nil && (!errors.Is(e, journal.ErrTorn) || e.Offset != end || e.TXID == 0 || e.Path != path || e.Hint == "") {
+			t.Fatalf("cut at %d: %+v", n, e)
+		}
+		verify(t, tr)
+		tr.Close()
+		checkRepair(t, work, path, whole[end:n], last, undecidedAt[end])
+	}
+}
+
+// checkRepair takes the writer lock, looks that the tail was cut and what was cut kept, and appends.
+func checkRepair(t *testing.T, dir, path string, cut []byte, last journal.TXID, undecided bool) {
+	t.Helper()
+	w := lockedWriter(t, dir)
+	defer w.Close()
+	if w.Prepared() != undecided {
+		t.Fatalf("prepared %v, want %v", w.Prepared(), undecided)
+	}
+	if undecided {
+		if err := w.Drop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if w.Last().TXID != last {
+		t.Fatalf("writer's last is %d, want %d", w.Last().TXID, last)
+	}
+	kept, err := filepath.Glob(filepath.Join(dir, "cut-*"))
+	if err != nil || (len(kept) == 1) != (len(cut) > 0) {
+		t.Fatal(kept, err)
+	}
+	for _, name := range kept {
+		if !bytes.Equal(readFile(t, name), cut) {
+			t.Fatalf("%s does not hold what was cut", name)
+		}
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(t, w, 1)
+	flush(t, w)
+	if got, _ := openTrail(t, dir).Last(); got.TXID != last+1 {
+		t.Fatalf("after the repair: last is %d, want %d", got.TXID, last+1)
+	}
+}
+
+// TestGarbageAfterPrefix puts bytes that are no block behind each whole block.
+func TestGarbageAfterPrefix(t *testing.T) {
+	dir, lastAt, _ := smallTail(t)
+	path := filepath.Join(dir, firstSegment)
+	whole := readFile(t, path)
+	for n, last := range lastAt {
+		for _, garbage := range [][]byte{{0}, make([]byte, 31), make([]byte, 32), make([]byte, 500), bytes.Repeat([]byte("T\x00\x00\x00\x10"), 100)} {
+			writeFile(t, path, append(bytes.Clone(whole[:n]), garbage...))
+			tr := openTrail(t, dir)
+			if got, _ := tr.Last(); got.TXID != last || tr.Torn() == nil {
+				t.Fatalf("after %d bytes: last is %d, want %d; torn %v", n, got.TXID, last, tr.Torn())
+			}
+			tr.Close()
+		}
+	}
+}
+
+// TestFlipInTail flips each bit of a tail of three blocks, the first two of which a later block knows to be
+// durable. In those it is corruption, in the third a torn tail.
+func TestFlipInTail(t *testing.T) {
+	w, dir := newWriter(t)
+	add(t, w, 1)
+	flush(t, w)
+	add(t, w, 2)
+	flush(t, w)
+	if err := w.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	synced := w.Size()
+	add(t, w, 1)
+	flush(t, w)
+	unsynced := w.Size()
+	add(t, w, 1) // says that the file was durable up to synced
+	flush(t, w)
+	w.Close()
+	path := filepath.Join(dir, firstSegment)
+	whole := readFile(t, path)
+	for i := range whole {
+		for bit := range 8 {
+			data := bytes.Clone(whole)
+			data[i] ^= 1 << bit
+			writeFile(t, path, data)
+			tr, err := journal.Open(dir, nil)
+			if int64(i) >= synced {
+				want := journal.TXID(3)
+				if int64(i) >= unsynced {
+					want = 4
+				}
+				if err != nil {
+					t.Fatalf("byte %d bit %d: %v", i, bit, err)
+				}
+				last, _ := tr.Last()
+				if tr.Torn() == nil || last.TXID != want {
+					t.Fatalf("byte %d bit %d: last %d, torn %v", i, bit, last.TXID, tr.Torn())
+				}
+				tr.Close()
+				continue
+			}
+			if !errors.Is(err, journal.ErrCorrupt) && !(i < 128 && errors.Is(err, journal.ErrVersion)) {
+				t.Fatalf("byte %d bit %d: %v", i, bit, err)
+			}
+			if !strings.Contains(err.Error(), path) {
+				t.Fatalf("the error does not name the file: %v", err)
+			}
+		}
+	}
+	writeFile(t, path, whole)
+	data := bytes.Clone(whole)
+	data[200] ^= 1
+	writeFile(t, path, data)
+	w2, err := journal.OpenWriter(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w2.Close()
+	if _, err := w2.Lock(); !errors.Is(err, journal.ErrCorrupt) {
+		t.Fatalf("lock of a corrupt tail: %v", err)
+	}
+	if !bytes.Equal(readFile(t, path), data) {
+		t.Fatal("a corrupt tail was changed")
+	}
+}
+
+// TestFlipInSealed flips each bit of a sealed segment and of a base: Verify finds every one.
+func TestFlipInSealed(t *testing.T) {
+	w, dir := newWriter(t)
+	add(t, w, 3)
+	adoptBase(t, w)
+	if _, err := w.AddPoint("name", 3); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.AddPart(patch(9, 9), 1); err != nil {
+		t.Fatal(err)
+	}
+	add(t, w, 5)
+	flush(t, w)
+	rotate(t, w)
+	w.Close()
+	seal(t, dir, 1)
+	verify(t, openTrail(t, dir))
+	for _, name := range []string{firstSegment, "0000000000000004.base"} {
+		path := filepath.Join(dir, name)
+		whole := readFile(t, path)
+		for i := range whole {
+			for bit := range 8 {
+				data := bytes.Clone(whole)
+				data[i] ^= 1 << bit
+				writeFile(t, path, data)
+				tr, err := journal.Open(dir, nil)
+				if err == nil {
+					_, err = tr.Verify(t.Context(), nil)
+					tr.Close()
+				}
+				if err == nil {
+					t.Fatalf("%s: bit %d of byte %d flipped, not found", name, bit, i)
+				}
+				if e, ok := errors.AsType[*journal.Error](err); !ok || !strings.HasSuffix(e.Path, name) {
+					t.Fatalf("%s: bit %d of byte %d: %v", name, bit, i, err)
+				}
+			}
+		}
+		writeFile(t, path, whole)
+	}
+}

@@ -1,0 +1,271 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/pagetrail/pagetrail/internal/durable"
+)
+
+// ReadOptions for Open; nil means defaults.
+type ReadOptions struct {
+	FS durable.FS // default durable.OS
+}
+
+// Trail reads a trail directory, also while another process appends to it. It takes no lock and changes
+// nothing. It answers from what it saw at Open or the last Refresh. Safe for concurrent use; several
+// iterations may run at the same time.
+type Trail struct {
+	fs       durable.FS
+	dir      string
+	identity Identity
+
+	mu     sync.Mutex // for what follows
+	tail   *tail
+	names  *listing
+	stale  bool // names may be out of date
+	closed bool
+}
+
+// Open opens a trail: it reads the directory and the tail, and no sealed segment, so it takes
+// milliseconds however long the history is. ErrNotFound when dir is no trail. A torn tail is no error.
+func Open(dir string, o *ReadOptions) (*Trail, error) {
+	t := &Trail{fs: durable.OS, dir: dir}
+	if o != nil && o.FS != nil {
+		t.fs = o.FS
+	}
+	var err error
+	if t.identity, err = readIdentity(t.fs, dir); err != nil {
+		return nil, err
+	}
+	if t.names, err = list(t.fs, dir); err != nil {
+		return nil, err
+	}
+	if t.tail, err = openLast(t.fs, dir, t.names, readOnly, &t.identity); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// readOnly and readWrite are the flags that segments are opened with.
+const (
+	readOnly  = os.O_RDONLY
+	readWrite = os.O_RDWR
+)
+
+// openLast opens the last segment, which is the tail.
+func openLast(fsys durable.FS, dir string, names *listing, flag int, id *Identity) (*tail, error) {
+	if len(names.segments) == 0 {
+		return nil, &Error{Path: dir, Offset: -1, Err: because(ErrGap, "the trail has an identity and no segment"), Hint: hintGap}
+	}
+	t, err := openTail(fsys, dir, names.segments[len(names.segments)-1], flag, id)
+	if err != nil {
+		return nil, err
+	}
+	if t, err = follow(fsys, dir, t, flag, id); err != nil {
+		return nil, err
+	}
+	if err := t.knowPrevious(fsys, dir, names, id); err != nil {
+		return nil, errors.Join(err, t.close())
+	}
+	return t, nil
+}
+
+// follow goes from a tail that has ended to the file that goes on, if it is there yet.
+func follow(fsys durable.FS, dir string, t *tail, flag int, id *Identity) (*tail, error) {
+	for t.ended {
+		next, err := openTail(fsys, dir, t.st.txid+1, flag, id)
+		if errors.Is(err, fs.ErrNotExist) {
+			return t, nil
+		}
+		if err != nil {
+			return nil, errors.Join(err, t.close())
+		}
+		if next.hdr.before != t.st {
+			err = located(because(ErrDiverged, "the segment does not continue %s", filepath.Base(t.path)), next.path, 0, next.hdr.first)
+			return nil, errors.Join(err, t.close(), next.close())
+		}
+		last := t.last
+		if next.prev = &last; next.st.txid < next.hdr.first {
+			next.last = last
+		}
+		if err := t.close(); err != nil {
+			return nil, errors.Join(err, next.close())
+		}
+		t = next
+	}
+	return t, nil
+}
+
+// Close releases what the trail holds open. Iterations under way go on.
+func (t *Trail) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return nil
+	}
+	t.closed = true
+	return t.tail.close()
+}
+
+// Dir is the directory as given to Open.
+func (t *Trail) Dir() string { return t.dir }
+
+// Identity is what the identity file said at Open.
+func (t *Trail) Identity() Identity { return t.identity }
+
+// Refresh looks again at the tail's end, and lets the directory be read again when it is next needed.
+// With nothing new it costs an fstat, a stat and a read of 32 bytes.
+func (t *Trail) Refresh() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return fs.ErrClosed
+	}
+	t.stale = true
+	if t.tail != nil {
+		if _, err := t.fs.Stat(t.tail.path); err == nil {
+			if _, err := t.tail.refresh(); err != nil {
+				return err
+			}
+			tail, err := follow(t.fs, t.dir, t.tail, readOnly, &t.identity)
+			t.tail = tail
+			return err
+		}
+	}
+	return t.reopen()
+}
+
+// reopen begins anew: the tail was taken away, or could not be followed.
+func (t *Trail) reopen() error {
+	id, err := readIdentity(t.fs, t.dir)
+	if err != nil {
+		return err
+	}
+	names, err := list(t.fs, t.dir)
+	if err != nil {
+		return err
+	}
+	tail, err := openLast(t.fs, t.dir, names, readOnly, &id)
+	if err != nil {
+		return err
+	}
+	err = t.tail.close()
+	t.identity, t.names, t.tail, t.stale = id, names, tail, false
+	return err
+}
+
+// listed is the directory, read again when it may have changed. The caller holds mu.
+func (t *Trail) listed() (*listing, error) {
+	if t.stale {
+		names, err := list(t.fs, t.dir)
+		if err != nil {
+			return nil, err
+		}
+		t.names, t.stale = names, false
+	}
+	return t.names, nil
+}
+
+// view is a moment's knowledge, for work without the lock.
+type view struct {
+	names *listing
+	first TXID // of the tail
+	last  Tx
+	end   int64 // of the tail's whole blocks
+	marks []mark
+}
+
+func (t *Trail) view() (*view, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return nil, fs.ErrClosed
+	}
+	if t.tail == nil {
+		return nil, &Error{Path: t.dir, Offset: -1, Err: because(ErrFailed, "the last Refresh failed"), Hint: "refresh again"}
+	}
+	names, err := t.listed()
+	if err != nil {
+		return nil, err
+	}
+	v := &view{names: names, first: t.tail.hdr.first, last: t.tail.last, end: t.tail.end}
+	v.marks = slices.Clone(t.tail.marks)
+	return v, nil
+}
+
+// Last is the last committed transaction (TXID 0 when there is none). When the tail has none yet it is
+// the last of the segment before; where that was pruned, only TXID, Time, PageSize, PageCount and Sum are set.
+func (t *Trail) Last() (Tx, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return Tx{}, fs.ErrClosed
+	}
+	if t.tail == nil {
+		return Tx{}, &Error{Path: t.dir, Offset: -1, Err: because(ErrFailed, "the last Refresh failed"), Hint: "refresh again"}
+	}
+	return t.tail.last, nil
+}
+
+// Position is that of Last.
+func (t *Trail) Position() (Position, error) {
+	tx, err := t.Last()
+	return Position{Database: t.identity.Database, Timeline: t.identity.Timeline, TXID: tx.TXID, Sum: tx.Sum}, err
+}
+
+// Torn describes what follows the last whole block of the tail: nil when nothing does. With a live
+// writer it may be a block that is just being written; otherwise it is what a crash left, and the next
+// Writer.Lock cuts it.
+func (t *Trail) Torn() *Error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.tail == nil {
+		return nil
+	}
+	return t.tail.torn
+}
+
+// Undecided is the prepared transaction at the tail's end that is neither confirmed nor dropped, nil
+// when there is none. It is not part of the history.
+func (t *Trail) Undecided() *Tx {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.tail == nil || t.tail.undecided == nil {
+		return nil
+	}
+	tx := *t.tail.undecided
+	return &tx
+}
+
+// held is the range of transactions that the view's files hold.
+func (v *view) held(want TXID) *RangeError {
+	e := &RangeError{Want: want, First: 1, Last: v.last.TXID}
+	if len(v.names.segments) > 0 {
+		e.First = v.names.segments[0]
+	}
+	return e
+}
+
+// Find returns one transaction: *RangeError when the trail does not have it.
+func (t *Trail) Find(ctx context.Context, id TXID) (Tx, error) {
+	v, err := t.view()
+	if err != nil {
+		return Tx{}, err
+	}
+	if e := v.held(id); id < e.First || id > e.Last {
+		return Tx{}, e
+	}
+	for r, err := range t.records(ctx, v, id, id) {
+		if err != nil {
+			return Tx{}, err
+		}
+		return r.Tx, nil
+	}
+	return Tx{}, v.held(id)
+}

@@ -1,0 +1,352 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io/fs"
+
+	"github.com/pagetrail/pagetrail/diff"
+)
+
+// Summary says what Verify read.
+type Summary struct {
+	Segments, Bases, Blocks int
+	Transactions            uint64
+	Bytes                   int64
+}
+
+// loadFooter reads the footer of a sealed segment; end is where its block begins.
+func loadFooter(o *openedFile) (f *footer, end int64, err error) {
+	content, end, err := readFooter(o.f, o.size, uint64(o.hdr.first))
+	if err == nil {
+		f, err = parseFooter(content, &o.hdr, end)
+	}
+	return f, end, located(err, o.path, max(o.size-trailerSize, 0), 0)
+}
+
+// segmentSummary is what verifySegment found.
+type segmentSummary struct {
+	blocks int
+	last   state
+	chain  chainHash // sealed: of the footer block
+	bases  []TXID
+	tail   bool // ended without a footer or E block
+}
+
+// verifySegment reads every byte of a segment: checksums, chain, that each record continues the one before,
+// that patches can be decoded, and that the footer is what the blocks say. progress is told of bytes read.
+func verifySegment(ctx context.Context, o *openedFile, progress func(n int64)) (*segmentSummary, error) {
+	v := verifier{o: o, progress: progress}
+	v.index.begin(&o.hdr)
+	w := &v.c.w
+	w.path, w.st, w.known = o.path, o.hdr.before, true
+	w.br = blockReader{r: o.f, off: fileHeaderSize, limit: o.size, sealed: o.hdr.sealed()}
+	var stored []byte
+	if o.hdr.sealed() {
+		var err error
+		var end int64
+		if stored, end, err = readFooter(o.f, o.size, uint64(o.hdr.first)); err != nil {
+			return nil, located(err, o.path, max(o.size-trailerSize, 0), 0)
+		}
+		if _, err = parseFooter(stored, &o.hdr, end); err != nil {
+			return nil, located(err, o.path, end, 0)
+		}
+		head := make([]byte, fileHeaderSize)
+		o.hdr.put(head)
+		w.br.limit, w.chained, w.chain = end, true, sha256.Sum256(head)
+	}
+	if err := v.run(ctx); err != nil {
+		return nil, err
+	}
+	v.sum.last, v.sum.bases = v.index.f.last, v.index.f.bases
+	if o.hdr.sealed() {
+		if err := v.footer(stored); err != nil {
+			return nil, located(err, o.path, w.br.limit, 0)
+		}
+	}
+	return &v.sum, nil
+}
+
+// verifier is the state of verifySegment.
+type verifier struct {
+	o        *openedFile
+	c        recordCursor
+	index    indexer
+	sum      segmentSummary
+	progress func(n int64)
+	told     int64
+}
+
+func (v *verifier) run(ctx context.Context) error {
+	w := &v.c.w
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		step, err := w.next()
+		if err != nil {
+			return err
+		}
+		switch step {
+		case stepTx:
+			if err := v.block(); err != nil {
+				return located(err, v.o.path, w.blkOff, w.blk.cur.txid+1)
+			}
+		case stepPoint:
+			v.index.f.points = append(v.index.f.points, w.point)
+		case stepEOF, stepUndecided:
+			v.sum.tail = !v.o.hdr.sealed()
+			return nil
+		case stepEnd:
+			if w.br.off != v.o.size {
+				return w.fail(w.br.off, because(ErrCorrupt, "%d bytes after the end of the segment", v.o.size-w.br.off))
+			}
+			return nil
+		}
+		v.sum.blocks += 1 + int(w.parts.count)
+		if v.progress != nil {
+			v.progress(w.br.off - v.told)
+			v.told = w.br.off
+		}
+	}
+}
+
+func (v *verifier) block() error {
+	w := &v.c.w
+	v.index.unit(w.unit)
+	if w.parts.count > 0 {
+		size, err := w.blk.peekPageSize()
+		if err != nil {
+			return err
+		}
+		groups := v.c.groups(v.o, w.blk.cur.txid+1, w.parts)
+		var failed error
+		pages := uint32(0)
+		err = groups.each(func(b diff.Body, err error) bool {
+			n, err := v.index.body(b, size)
+			pages += uint32(n)
+			failed = err
+			return err == nil
+		})
+		if failed != nil {
+			return failed
+		}
+		if err != nil {
+			return err
+		}
+		if pages != w.parts.pages {
+			return because(ErrCorrupt, "%d pages patched in groups that say %d", pages, w.parts.pages)
+		}
+	}
+	var r rawRecord
+	var b diff.Body
+	for w.blk.left > 0 {
+		if err := w.blk.next(&r, &b); err != nil {
+			return err
+		}
+		if err := v.index.record(&r, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// footer compares the footer with what the blocks say, and the chain that it carries.
+func (v *verifier) footer(stored []byte) error {
+	if !bytes.Equal(stored, v.index.encode()) {
+		return because(ErrCorrupt, "the index is not what the blocks say")
+	}
+	br := blockReader{r: v.o.f, off: v.c.w.br.limit, limit: v.o.size - trailerSize, sealed: true}
+	var h blockHeader
+	if err := br.header(&h); err != nil {
+		return notTorn(err)
+	}
+	own, before, err := br.hash(&h)
+	if err != nil {
+		return err
+	}
+	if before != v.c.w.chain {
+		return because(ErrDiverged, "footer does not continue the last block (chain)")
+	}
+	v.sum.chain = own
+	return nil
+}
+
+// Verify reads every byte: blocks, chain, order, indexes against blocks, bases against the transactions whose
+// state they are. Patches are decoded (diff.Decoder.Load), not applied: whether they give the sums that records
+// carry is what applying them finds. It stops at the first error. A torn tail is not one: Torn reports it.
+// progress, if not nil, is told how many bytes of how many are done.
+func (t *Trail) Verify(ctx context.Context, progress func(done, total int64)) (Summary, error) {
+	v, err := t.view()
+	if err != nil {
+		return Summary{}, err
+	}
+	r := verifyRun{t: t, v: v, ctx: ctx, progress: progress}
+	if err := r.sizes(); err != nil {
+		return Summary{}, err
+	}
+	err = r.segments()
+	if err == nil {
+		err = r.bases()
+	}
+	return r.sum, err
+}
+
+// verifyRun is the state of Verify.
+type verifyRun struct {
+	t           *Trail
+	v           *view
+	ctx         context.Context
+	progress    func(done, total int64)
+	done, total int64
+	sum         Summary
+}
+
+func (r *verifyRun) step(n int64) {
+	r.done += n
+	if r.progress != nil {
+		r.progress(min(r.done, r.total), r.total)
+	}
+}
+
+// sizes adds up what there is to read.
+func (r *verifyRun) sizes() error {
+	entries, err := r.t.fs.ReadDir(r.t.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		_, isSegment := parseName(e.Name(), segmentSuffix)
+		_, isBase := parseName(e.Name(), baseSuffix)
+		if isSegment || isBase {
+			fi, err := e.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			r.total += fi.Size()
+		}
+	}
+	return nil
+}
+
+func (r *verifyRun) segments() error {
+	var prev *segmentSummary
+	for _, first := range r.v.names.segments {
+		if first > r.v.first {
+			break
+		}
+		s, err := r.segment(first, prev)
+		if err != nil {
+			return err
+		}
+		prev = s
+	}
+	return nil
+}
+
+func (r *verifyRun) segment(first TXID, prev *segmentSummary) (s *segmentSummary, err error) {
+	o, err := openHeader(r.t.fs, r.t.dir, segmentName(first), readOnly, segmentMagic, &r.t.identity, first)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, o.f.Close()) }()
+	if first == r.v.first && !o.hdr.sealed() {
+		o.size = min(o.size, r.v.end) // what is beyond is torn, or just being written
+	}
+	if prev != nil {
+		if o.hdr.before.txid != prev.last.txid {
+			return nil, &Error{Path: o.path, Offset: -1, TXID: prev.last.txid + 1, Hint: hintGap,
+				Err: because(ErrGap, "begins with %d, the segment before ends with %d", uint64(first), uint64(prev.last.txid))}
+		}
+		if o.hdr.before != prev.last || o.hdr.sealed() && o.hdr.chain != (chainHash{}) && o.hdr.chain != prev.chain {
+			return nil, located(because(ErrDiverged, "does not continue the segment before"), o.path, 0, first)
+		}
+	}
+	if s, err = verifySegment(r.ctx, o, r.step); err != nil {
+		return nil, err
+	}
+	if s.tail && first != r.v.first {
+		return nil, located(because(ErrCorrupt, "the segment is not the last and has no end"), o.path, o.size, s.last.txid+1)
+	}
+	r.sum.Segments++
+	r.sum.Blocks += s.blocks
+	r.sum.Transactions += uint64(s.last.txid - o.hdr.before.txid)
+	r.sum.Bytes += o.size
+	return s, nil
+}
+
+func (r *verifyRun) bases() error {
+	for _, id := range r.v.names.bases {
+		if id > r.v.last.TXID { // what a crash left before the record was written
+			continue
+		}
+		if err := r.base(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *verifyRun) base(id TXID) (err error) {
+	b, err := openBase(r.t.fs, r.t.dir, id, &r.t.identity)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	if err := b.verify(r.ctx, r.step); err != nil {
+		return err
+	}
+	r.sum.Bases++
+	r.sum.Blocks += b.Blocks()
+	r.sum.Bytes += b.info.Size
+	return r.t.matchBase(r.v, b)
+}
+
+// verify reads all blocks of a base, checks their chain, and the sum of the pages.
+func (b *BaseReader) verify(ctx context.Context, step func(int64)) error {
+	var sum diff.Sum
+	var buf []byte
+	var chain chainHash
+	br := blockReader{r: b.r, off: fileHeaderSize, limit: b.info.Size - trailerSize, sealed: true}
+	for i := 0; i <= len(b.blocks); i++ { // the last is the footer
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		var h blockHeader
+		err := br.header(&h)
+		if err == nil {
+			var before chainHash
+			own := chain
+			if own, before, err = br.hash(&h); err == nil && before != chain {
+				err = because(ErrDiverged, "block does not continue the one before (chain)")
+			}
+			chain = own
+		}
+		if err != nil {
+			return located(notTorn(err), b.path, br.off, b.hdr.first)
+		}
+		br.off += h.size()
+		if i == len(b.blocks) {
+			break
+		}
+		first, pages, err := b.ReadBlock(i, buf)
+		if err != nil {
+			return err
+		}
+		ps := b.info.PageSize
+		for at := 0; at < len(pages); at += ps {
+			sum = sum.Add(diff.PageSum(first+uint32(at/ps), pages[at:at+ps]))
+		}
+		buf = pages
+		step(h.size())
+	}
+	if sum != b.info.Sum {
+		return located(because(ErrCorrupt, "pages sum to %v, the header says %v", sum, b.info.Sum), b.path, -1, b.hdr.first)
+	}
+	return nil
+}

@@ -1,0 +1,149 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"slices"
+)
+
+// Span is a range of transactions, with the times of the first and the last; a time is 0 when it is not known.
+type Span struct {
+	First, Last         TXID
+	FirstTime, LastTime Time
+}
+
+// Window says what can be restored.
+type Window struct {
+	Spans []Span // restorable, ascending; more than one when files are missing between
+	Gaps  []Span // TXIDs that files should hold and do not
+}
+
+// joinClose closes what is of no more use after an error.
+func joinClose(err error, c io.Closer) error { return errors.Join(err, c.Close()) }
+
+// Window says what can be restored: from the oldest base on, or from 0, the empty database, where the trail
+// still holds its first transaction. After a gap it begins again with the next base. Files are judged by their
+// headers and footers; whether their blocks are whole is Verify's to say.
+func (t *Trail) Window(ctx context.Context) (Window, error) {
+	v, err := t.view()
+	if err != nil {
+		return Window{}, err
+	}
+	bases, err := t.Bases()
+	if err != nil {
+		return Window{}, err
+	}
+	b := windowBuilder{bases: bases}
+	if err := t.windowParts(ctx, v, &b); err != nil {
+		return Window{}, err
+	}
+	b.close()
+	// A base after the last transaction of a gap, or before the first that is held, restores its own moment.
+	for _, base := range bases {
+		if !b.w.covers(base.TXID) {
+			b.w.Spans = append(b.w.Spans, Span{First: base.TXID, Last: base.TXID, FirstTime: base.Time, LastTime: base.Time})
+		}
+	}
+	slices.SortFunc(b.w.Spans, func(a, b Span) int {
+		if a.First < b.First {
+			return -1
+		}
+		return 1
+	})
+	return b.w, nil
+}
+
+func (w *Window) covers(id TXID) bool {
+	for _, s := range w.Spans {
+		if id >= s.First && id <= s.Last {
+			return true
+		}
+	}
+	return false
+}
+
+// windowParts goes over the segments.
+func (t *Trail) windowParts(ctx context.Context, v *view, b *windowBuilder) error {
+	for _, first := range v.names.segments {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if first > v.first {
+			break
+		}
+		m, err := t.segment(first)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		b.segment(m)
+	}
+	return nil
+}
+
+// windowBuilder collects spans from segments in order.
+type windowBuilder struct {
+	w     Window
+	bases []BaseInfo
+	begun bool
+	next  TXID // the one that the next segment should begin with
+	last  Time // of next-1
+	open  bool // a span is under construction: the last of w.Spans
+}
+
+// segment takes the next segment: a gap before it closes the span, a record of Kind Base whose base is missing
+// does too, and each base begins one when none is open.
+func (b *windowBuilder) segment(m *segmentMeta) {
+	first, last := m.info.First, m.info.Last
+	switch {
+	case b.begun && first != b.next:
+		b.close()
+		b.w.Gaps = append(b.w.Gaps, Span{First: b.next, Last: first - 1, FirstTime: b.last, LastTime: m.before.time})
+	case !b.begun && first == 1 && (len(m.bases) == 0 || m.bases[0] != 1):
+		b.begin(0, 0) // born under the VFS, from the empty database
+	}
+	b.begun = true
+	i, _ := slices.BinarySearchFunc(b.bases, first-1, func(a BaseInfo, id TXID) int {
+		if a.TXID < id {
+			return -1
+		}
+		return 1
+	})
+	for _, id := range m.bases {
+		for ; i < len(b.bases) && b.bases[i].TXID < id; i++ {
+			b.begin(b.bases[i].TXID, b.bases[i].Time)
+		}
+		if b.open { // patches do not lead to the state of a Base record
+			b.extend(id-1, 0)
+			b.close()
+		}
+	}
+	for ; i < len(b.bases) && b.bases[i].TXID <= last; i++ {
+		b.begin(b.bases[i].TXID, b.bases[i].Time)
+	}
+	b.extend(last, m.info.LastTime)
+	b.next, b.last = last+1, m.info.LastTime
+}
+
+// begin opens a span, unless one is open.
+func (b *windowBuilder) begin(id TXID, at Time) {
+	if !b.open {
+		b.w.Spans = append(b.w.Spans, Span{First: id, Last: id, FirstTime: at, LastTime: at})
+		b.open = true
+	}
+}
+
+// extend moves the end of the open span.
+func (b *windowBuilder) extend(id TXID, at Time) {
+	if b.open {
+		if s := &b.w.Spans[len(b.w.Spans)-1]; id > s.Last {
+			s.Last, s.LastTime = id, at
+		}
+	}
+}
+
+func (b *windowBuilder) close() { b.open = false }
