@@ -1,0 +1,261 @@
+package apply
+
+import (
+	"context"
+	"slices"
+
+	"github.com/pagetrail/pagetrail/diff"
+	"github.com/pagetrail/pagetrail/internal/durable"
+)
+
+// cache holds pages of a scratch file, at most so many bytes of them, and
+// writes them back when their place is needed. It keeps each page's hash with
+// it, so that a transaction on cached pages costs no hash of old content.
+//
+// Pages lie in entries that a clock hand visits for eviction. During the
+// decoding of a group its pages are pinned: they carry the current epoch, and
+// the hand passes them by.
+type cache struct {
+	file     durable.File
+	size     int64 // of the file in bytes; what lies beyond reads as zero
+	pageSize int
+	limit    int // buffers, in entries or spare; more only while all are pinned
+	made     int // buffers that exist
+
+	byNo    map[uint32]int32
+	entries []entry
+	free    []int32  // entries without a page
+	spare   [][]byte // buffers without an entry
+	hand    int
+	epoch   uint64
+	slab    []byte // from which buffers are cut
+}
+
+type entry struct {
+	no    uint32 // 0: free
+	used  bool   // since the hand last passed
+	dirty bool   // not yet in the file
+	pin   uint64 // pinned while equal to the epoch
+	sum   diff.Sum
+	buf   []byte
+}
+
+// slabBytes is how much memory is taken at a time: few large objects are
+// cheaper to collect than many pages.
+const slabBytes = 256 << 10
+
+// reset forgets all pages and begins a file of another page size, empty.
+func (c *cache) reset(pageSize, budget int) error {
+	if err := c.cut(0); err != nil {
+		return err
+	}
+	file, epoch := c.file, c.epoch
+	*c = cache{
+		file:     file,
+		pageSize: pageSize,
+		limit:    max(budget/pageSize, 16),
+		byNo:     make(map[uint32]int32),
+		epoch:    epoch,
+	}
+	return nil
+}
+
+// cut makes the file no longer than size.
+func (c *cache) cut(size int64) error {
+	if c.size <= size {
+		return nil
+	}
+	c.size = size
+	return c.file.Truncate(size)
+}
+
+// buffer returns a page buffer of unspecified content, evicting a page when
+// the budget is spent.
+func (c *cache) buffer() ([]byte, error) {
+	if n := len(c.spare); n > 0 {
+		b := c.spare[n-1]
+		c.spare = c.spare[:n-1]
+		return b, nil
+	}
+	if c.made >= c.limit {
+		b, err := c.evict()
+		if b != nil || err != nil {
+			return b, err
+		}
+	}
+	c.made++
+	if len(c.slab) < c.pageSize {
+		c.slab = make([]byte, max(slabBytes, c.pageSize))
+	}
+	b := c.slab[:c.pageSize:c.pageSize]
+	c.slab = c.slab[c.pageSize:]
+	return b, nil
+}
+
+// release gives a buffer back.
+func (c *cache) release(b []byte) { c.spare = append(c.spare, b) }
+
+// evict frees the entry that the clock hand finds and returns its buffer; nil
+// when every page is pinned.
+func (c *cache) evict() ([]byte, error) {
+	for range 2 * len(c.entries) {
+		if c.hand >= len(c.entries) {
+			c.hand = 0
+		}
+		i := c.hand
+		e := &c.entries[i]
+		c.hand++
+		switch {
+		case e.no == 0 || e.pin == c.epoch:
+			continue
+		case e.used:
+			e.used = false
+			continue
+		}
+		if e.dirty {
+			if err := c.write(e.no, e.buf); err != nil {
+				return nil, err
+			}
+		}
+		b := e.buf
+		c.drop(int32(i))
+		return b, nil
+	}
+	return nil, nil
+}
+
+// drop empties an entry without writing it; its buffer is the caller's.
+func (c *cache) drop(i int32) {
+	delete(c.byNo, c.entries[i].no)
+	c.entries[i] = entry{}
+	c.free = append(c.free, i)
+}
+
+func (c *cache) write(no uint32, pages []byte) error {
+	off := int64(no-1) * int64(c.pageSize)
+	if _, err := c.file.WriteAt(pages, off); err != nil {
+		return err
+	}
+	c.size = max(c.size, off+int64(len(pages)))
+	return nil
+}
+
+// readInto reads a page past the cache; what the file does not have is zero.
+func (c *cache) readInto(no uint32, b []byte) error {
+	off := int64(no-1) * int64(c.pageSize)
+	if off >= c.size {
+		clear(b)
+		return nil
+	}
+	_, err := c.file.ReadAt(b, off)
+	return err
+}
+
+// get returns the entry of a page, read if need be, and pins it.
+func (c *cache) get(no uint32) (int32, error) {
+	if i, ok := c.byNo[no]; ok {
+		e := &c.entries[i]
+		e.used, e.pin = true, c.epoch
+		return i, nil
+	}
+	b, err := c.buffer()
+	if err != nil {
+		return 0, err
+	}
+	if err := c.readInto(no, b); err != nil {
+		c.release(b)
+		return 0, err
+	}
+	return c.insert(no, b, diff.PageSum(no, b), false), nil
+}
+
+// insert makes an entry of a page that has none. The cache owns b from now on.
+func (c *cache) insert(no uint32, b []byte, sum diff.Sum, dirty bool) int32 {
+	var i int32
+	if n := len(c.free); n > 0 {
+		i = c.free[n-1]
+		c.free = c.free[:n-1]
+	} else {
+		i = int32(len(c.entries))
+		c.entries = append(c.entries, entry{})
+	}
+	c.entries[i] = entry{no: no, used: true, dirty: dirty, pin: c.epoch, sum: sum, buf: b}
+	c.byNo[no] = i
+	return i
+}
+
+// replace gives an entry new content; the old buffer becomes spare.
+func (c *cache) replace(i int32, b []byte, sum diff.Sum) {
+	e := &c.entries[i]
+	c.release(e.buf)
+	e.buf, e.sum, e.dirty, e.used = b, sum, true, true
+}
+
+// sum returns the hash of a page without giving it a place in the cache.
+func (c *cache) sum(no uint32, scratch []byte) (diff.Sum, error) {
+	if i, ok := c.byNo[no]; ok {
+		return c.entries[i].sum, nil
+	}
+	if err := c.readInto(no, scratch); err != nil {
+		return diff.Sum{}, err
+	}
+	return diff.PageSum(no, scratch), nil
+}
+
+// truncate forgets the pages after count and up to old, in the file too.
+func (c *cache) truncate(count, old uint32) error {
+	forget := func(i int32) {
+		c.release(c.entries[i].buf)
+		c.drop(i)
+	}
+	if int(old-count) < len(c.entries) {
+		for no := count + 1; no <= old && no != 0; no++ {
+			if i, ok := c.byNo[no]; ok {
+				forget(i)
+			}
+		}
+	} else {
+		for i := range c.entries {
+			if c.entries[i].no > count {
+				forget(int32(i))
+			}
+		}
+	}
+	return c.cut(int64(count) * int64(c.pageSize))
+}
+
+// flush writes what is dirty, in page order, neighbours together.
+func (c *cache) flush(ctx context.Context) error {
+	var dirty []int32
+	for i := range c.entries {
+		if c.entries[i].dirty {
+			dirty = append(dirty, int32(i))
+		}
+	}
+	slices.SortFunc(dirty, func(a, b int32) int {
+		return int(int64(c.entries[a].no) - int64(c.entries[b].no))
+	})
+	run := make([]byte, 0, max(slabBytes, c.pageSize))
+	for k := 0; k < len(dirty); {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		first := c.entries[dirty[k]].no
+		run = run[:0]
+		j := k
+		for ; j < len(dirty) && len(run)+c.pageSize <= cap(run); j++ {
+			e := &c.entries[dirty[j]]
+			if e.no != first+uint32(j-k) {
+				break
+			}
+			run = append(run, e.buf...)
+		}
+		if err := c.write(first, run); err != nil {
+			return err
+		}
+		for ; k < j; k++ {
+			c.entries[dirty[k]].dirty = false
+		}
+	}
+	return nil
+}

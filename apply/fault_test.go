@@ -1,0 +1,235 @@
+package apply_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/pagetrail/pagetrail/apply"
+	"github.com/pagetrail/pagetrail/internal/durable"
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+// faultFS calls at before each operation that can fail on a real disk, with
+// its number from 1 and its name; an error is the operation's.
+type faultFS struct {
+	durable.FS
+	n  int
+	at func(n int, op string) error
+}
+
+func (f *faultFS) next(op string) error {
+	f.n++
+	return f.at(f.n, op)
+}
+
+func (f *faultFS) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
+	if err := f.next("open"); err != nil {
+		return nil, err
+	}
+	file, err := f.FS.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return &faultFile{file, f}, nil
+}
+
+func (f *faultFS) Rename(oldName, newName string) error {
+	if err := f.next("rename"); err != nil {
+		return err
+	}
+	return f.FS.Rename(oldName, newName)
+}
+
+func (f *faultFS) SyncDir(name string) error {
+	if err := f.next("sync directory"); err != nil {
+		return err
+	}
+	return f.FS.SyncDir(name)
+}
+
+type faultFile struct {
+	durable.File
+	fs *faultFS
+}
+
+func (f *faultFile) ReadAt(b []byte, off int64) (int, error) {
+	if err := f.fs.next("read"); err != nil {
+		return 0, err
+	}
+	return f.File.ReadAt(b, off)
+}
+
+func (f *faultFile) WriteAt(b []byte, off int64) (int, error) {
+	if err := f.fs.next("write"); err != nil {
+		// A full disk takes a part of what it is given.
+		n, _ := f.File.WriteAt(b[:len(b)/2], off)
+		return n, err
+	}
+	return f.File.WriteAt(b, off)
+}
+
+func (f *faultFile) Truncate(size int64) error {
+	if err := f.fs.next("truncate"); err != nil {
+		return err
+	}
+	return f.File.Truncate(size)
+}
+
+func (f *faultFile) Sync() error {
+	if err := f.fs.next("sync"); err != nil {
+		return err
+	}
+	return f.File.Sync()
+}
+
+// faultTrail has what makes every kind of operation happen: a base, growth,
+// truncation, another page size, and more pages than the cache of the test.
+func faultTrail(t *testing.T) (*journal.Trail, image) {
+	t.Helper()
+	b, _ := sample(t, 8)
+	next := image{pageSize: 1024}
+	for i := range 40 {
+		next.pages = append(next.pages, filled(1024, i+1, 'x'))
+	}
+	b.commit(next, journal.Ordinary)
+	b.base(next, false)
+	for i := range 40 {
+		next = next.clone()
+		next.pages[i*7%40] = filled(1024, i, 'y')
+		b.commit(next, journal.Ordinary)
+	}
+	next = next.clone()
+	next.pages = next.pages[:30]
+	b.commit(next, journal.Ordinary)
+	b.close()
+	trail := openTrail(t, b.dir)
+	t.Cleanup(func() { trail.Close() })
+	return trail, next
+}
+
+// TestDiskFails fails every operation on the output in turn: the error comes
+// back, and nothing is left.
+func TestDiskFails(t *testing.T) {
+	trail, want := faultTrail(t)
+	for _, from := range []string{"new", "forced"} {
+		t.Run(from, func(t *testing.T) {
+			ops := map[string]bool{}
+			for n := 1; ; n++ {
+				dir := t.TempDir()
+				out := filepath.Join(dir, "out.db")
+				if from == "forced" {
+					if err := os.WriteFile(out, []byte("old"), 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				fired := ""
+				disk := &faultFS{FS: durable.OS, at: func(i int, op string) error {
+					if i != n {
+						return nil
+					}
+					fired = op
+					return syscall.ENOSPC
+				}}
+				_, err := apply.Hydrate(context.Background(), trail, out, apply.Latest(), &apply.Options{FS: disk, CacheBytes: 1, Force: from == "forced"})
+				if fired == "" {
+					if err != nil {
+						t.Fatalf("without a fault: %v", err)
+					}
+					if got, _ := os.ReadFile(out); !bytes.Equal(got, want.bytes()) {
+						t.Fatal("the output is not the model")
+					}
+					break
+				}
+				ops[fired] = true
+				if !errors.Is(err, syscall.ENOSPC) {
+					t.Fatalf("%s (operation %d) failed, and Hydrate said %v", fired, n, err)
+				}
+				checkUntouched(t, dir, out, from == "forced", fired)
+			}
+			for _, op := range []string{"open", "read", "write", "truncate", "sync", "rename", "sync directory"} {
+				if !ops[op] {
+					t.Errorf("no %s was failed", op)
+				}
+			}
+		})
+	}
+}
+
+// checkUntouched says that out and its directory are as before.
+func checkUntouched(t *testing.T, dir, out string, existed bool, op string) {
+	t.Helper()
+	want := []string(nil)
+	if existed {
+		want = []string{filepath.Base(out)}
+	}
+	if got := names(t, dir); !slices.Equal(got, want) {
+		t.Fatalf("after %s: directory holds %q, want %q", op, got, want)
+	}
+	if !existed || op == "sync directory" { // after the rename it is the new one
+		return
+	}
+	if b, err := os.ReadFile(out); err != nil || string(b) != "old" {
+		t.Fatalf("after %s: the old output is %q (%v)", op, b, err)
+	}
+}
+
+// TestCancel ends the context before every operation on the output.
+func TestCancel(t *testing.T) {
+	trail, _ := faultTrail(t)
+	why := errors.New("enough")
+	cancelled := 0
+	for n := 1; ; n++ {
+		dir := t.TempDir()
+		ctx, cancel := context.WithCancelCause(context.Background())
+		fired := false
+		disk := &faultFS{FS: durable.OS, at: func(i int, op string) error {
+			if i == n {
+				fired = true
+				cancel(why)
+			}
+			return nil
+		}}
+		_, err := apply.Hydrate(ctx, trail, filepath.Join(dir, "out.db"), apply.Latest(), &apply.Options{FS: disk, CacheBytes: 1})
+		cancel(nil)
+		if !fired {
+			break
+		}
+		if err == nil {
+			continue // too late to be noticed: the output is whole
+		}
+		cancelled++
+		if !errors.Is(err, why) {
+			t.Fatalf("cancelled at operation %d: %v", n, err)
+		}
+		if got := names(t, dir); len(got) != 0 {
+			t.Fatalf("cancelled at operation %d: left %q", n, got)
+		}
+	}
+	if cancelled < 5 {
+		t.Fatalf("only %d cancellations were noticed", cancelled)
+	}
+}
+
+// TestCancelledScratch leaves no scratch file either.
+func TestCancelledScratch(t *testing.T) {
+	trail, _ := faultTrail(t)
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(context.Background())
+	o := &apply.Options{TempDir: dir, Progress: func(apply.Progress) { cancel() }}
+	if _, err := apply.HydrateTo(ctx, trail, &bytes.Buffer{}, apply.Latest(), o); !errors.Is(err, context.Canceled) {
+		t.Fatalf("cancelled: %v", err)
+	}
+	if _, err := apply.Verify(ctx, trail, &apply.VerifyOptions{TempDir: dir}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("cancelled: %v", err)
+	}
+	if got := names(t, dir); len(got) != 0 {
+		t.Fatalf("left %q", got)
+	}
+}

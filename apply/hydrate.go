@@ -1,0 +1,280 @@
+package apply
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pagetrail/pagetrail/diff"
+	"github.com/pagetrail/pagetrail/internal/durable"
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+// Options for Hydrate, HydrateTo and Restore; nil means defaults.
+type Options struct {
+	// FS is the file system of the output and of scratch files; default
+	// durable.OS.
+	FS durable.FS
+	// Force replaces an output that exists. It does not help with the trail's
+	// own database, with anything inside the trail, or with a database that
+	// has a WAL or a rollback journal beside it.
+	Force bool
+	// Mode is the output's; default that of the file it replaces, else what
+	// the trail's directory grants to read and write, which is what its
+	// database grants.
+	Mode fs.FileMode
+	// TempDir is for the scratch file of HydrateTo and Restore; default
+	// os.TempDir(). It needs room for the database.
+	TempDir string
+	// CacheBytes is the budget of the page cache, in bytes; default 32 MiB.
+	CacheBytes int
+	// Progress, if set, is called at most every 100 ms and at the end of each
+	// phase, never twice at once, from any goroutine. It should not block.
+	Progress func(Progress)
+}
+
+func (o *Options) withDefaults() Options {
+	var opt Options
+	if o != nil {
+		opt = *o
+	}
+	if opt.FS == nil {
+		opt.FS = durable.OS
+	}
+	return opt
+}
+
+// Result says what was restored.
+type Result struct {
+	Plan
+	// Position is that of the output. Its checksum is that of the bytes read
+	// back, and the one that the trail states.
+	Position journal.Position
+	// PageSize, PageCount and Size, in bytes, of the output.
+	PageSize  int
+	PageCount uint32
+	Size      int64
+	// Elapsed is the time that the work took.
+	Elapsed time.Duration
+}
+
+// Hydrate writes the database of target to the new file out: into a temporary
+// file beside it, checked, synced and renamed, and its directory synced. When
+// it returns an error, out is what it was before, and nothing else is left
+// behind. See the package comment for what is checked.
+//
+// The error is an *OutputError when out cannot be written to, a *RangeError
+// when the trail cannot restore target, a *MismatchError or a *journal.Error
+// when the trail is damaged, or the context's.
+func Hydrate(ctx context.Context, trail *journal.Trail, out string, target Target, o *Options) (Result, error) {
+	opt := o.withDefaults()
+	start := time.Now()
+	mode, err := checkOutput(opt.FS, trail.Dir(), out, opt.Force)
+	if err != nil {
+		return Result{}, err
+	}
+	if opt.Mode == 0 {
+		opt.Mode = mode
+	}
+	plan, err := Resolve(ctx, trail, target)
+	if err != nil {
+		return Result{Plan: plan}, err
+	}
+	file, err := createTemp(opt.FS, filepath.Dir(out), "."+filepath.Base(out)+"-", opt.Mode)
+	if err != nil {
+		return Result{Plan: plan}, outputError(out, "cannot be made", err)
+	}
+	s := newState(file, StateOptions{FS: opt.FS, CacheBytes: opt.CacheBytes, Bases: trail})
+	s.progress = newMeter(opt.Progress)
+	result, err := s.restore(ctx, trail, plan)
+	if err == nil {
+		err = file.Sync()
+	}
+	if e := s.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = publish(opt.FS, trail.Dir(), file.Name(), out, opt.Force)
+	} else if e := opt.FS.Remove(file.Name()); e != nil {
+		err = fmt.Errorf("%w (and the temporary file %s is left behind: %v)", err, file.Name(), e)
+	}
+	if err != nil {
+		return Result{Plan: plan}, err
+	}
+	result.Elapsed = time.Since(start)
+	return result, nil
+}
+
+// HydrateTo streams the database of target to w. It goes through a scratch
+// file, so that the first byte is written only when all have been checked.
+// What w was given before an error of w itself is not taken back.
+func HydrateTo(ctx context.Context, trail *journal.Trail, w io.Writer, target Target, o *Options) (Result, error) {
+	start := time.Now()
+	s, result, err := Restore(ctx, trail, target, o)
+	if err != nil {
+		return result, err
+	}
+	defer s.Close()
+	buffered := bufio.NewWriterSize(w, slabBytes)
+	if _, err := s.writeTo(ctx, buffered); err != nil {
+		return Result{Plan: result.Plan}, err
+	}
+	if err := buffered.Flush(); err != nil {
+		return Result{Plan: result.Plan}, err
+	}
+	result.Elapsed = time.Since(start)
+	return result, nil
+}
+
+// Restore makes the state of target in a scratch file, checked like any
+// output, for reading its pages or for applying what follows. The caller
+// closes it.
+func Restore(ctx context.Context, trail *journal.Trail, target Target, o *Options) (*State, Result, error) {
+	opt := o.withDefaults()
+	start := time.Now()
+	plan, err := Resolve(ctx, trail, target)
+	if err != nil {
+		return nil, Result{Plan: plan}, err
+	}
+	s, err := OpenState(&StateOptions{FS: opt.FS, Dir: opt.TempDir, CacheBytes: opt.CacheBytes, Bases: trail})
+	if err != nil {
+		return nil, Result{Plan: plan}, err
+	}
+	s.progress = newMeter(opt.Progress)
+	result, err := s.restore(ctx, trail, plan)
+	if err != nil {
+		s.Close()
+		return nil, Result{Plan: plan}, err
+	}
+	result.Elapsed = time.Since(start)
+	return s, result, nil
+}
+
+// restore carries out a plan on a new state and checks what is in the file
+// then.
+func (s *State) restore(ctx context.Context, trail *journal.Trail, plan Plan) (Result, error) {
+	s.source = trail.Dir()
+	if plan.Base != nil {
+		if err := s.loadFrom(ctx, trail, plan.Base.TXID); err != nil {
+			return Result{}, err
+		}
+	}
+	if err := s.replay(ctx, trail, plan.Tx.TXID, Progress{BytesTotal: plan.PatchBytes}); err != nil {
+		return Result{}, err
+	}
+	if err := s.Flush(ctx); err != nil {
+		return Result{}, err
+	}
+	if err := s.readBack(ctx); err != nil {
+		return Result{}, err
+	}
+	tx := s.Tx()
+	if plan.Tx.TXID != 0 && (plan.Tx.PageSize != tx.PageSize || plan.Tx.PageCount != tx.PageCount) {
+		return Result{}, corrupt(trail.Dir(), tx.TXID, fmt.Errorf("%d pages of %d bytes, its index says %d of %d",
+			tx.PageCount, tx.PageSize, plan.Tx.PageCount, plan.Tx.PageSize))
+	}
+	if err := compare(&plan.Tx, tx.Sum); err != nil && plan.Tx.TXID != 0 {
+		return Result{}, err
+	}
+	if plan.Tx.TXID == tx.TXID && tx.TXID != 0 {
+		plan.Tx.Sum, plan.Tx.SumKnown = tx.Sum, true
+	}
+	id := trail.Identity()
+	return Result{
+		Plan:      plan,
+		Position:  journal.Position{Database: id.Database, Timeline: id.Timeline, TXID: tx.TXID, Sum: tx.Sum},
+		PageSize:  tx.PageSize,
+		PageCount: tx.PageCount,
+		Size:      s.Size(),
+	}, nil
+}
+
+func (s *State) loadFrom(ctx context.Context, bases BaseSource, id journal.TXID) error {
+	base, err := bases.OpenBase(id)
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	return s.Load(ctx, base)
+}
+
+// readBack hashes the pages that are in the file, on all cores, and compares:
+// what replaying computed proves little about what was written where.
+func (s *State) readBack(ctx context.Context) error {
+	var (
+		next  atomic.Int64
+		mu    sync.Mutex
+		sum   diff.Sum // under mu
+		done  int64    // under mu
+		first error    // under mu
+		wg    sync.WaitGroup
+	)
+	fail := func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if first == nil {
+			first = err
+		}
+	}
+	size := s.Size()
+	work := func() {
+		buf := make([]byte, slabBytes)
+		for {
+			off := (next.Add(1) - 1) * slabBytes
+			if off >= size {
+				return
+			}
+			if ctx.Err() != nil {
+				fail(context.Cause(ctx))
+				return
+			}
+			b := buf[:min(slabBytes, size-off)]
+			part, err := s.hashRange(b, off)
+			if err != nil {
+				fail(err)
+				return
+			}
+			mu.Lock()
+			sum = sum.Add(part)
+			done += int64(len(b))
+			s.progress.report(Progress{Phase: PhaseCheck, Bytes: done, BytesTotal: size}, done == size)
+			mu.Unlock()
+		}
+	}
+	for range min(int64(runtime.GOMAXPROCS(0)), size/slabBytes+1) {
+		wg.Go(work)
+	}
+	wg.Wait()
+	if first == nil && sum != s.sum {
+		first = &MismatchError{TXID: s.tx.TXID, What: "output", Want: s.sum, Got: sum}
+	}
+	return first
+}
+
+// hashRange reads whole pages at off and adds up their hashes.
+func (s *State) hashRange(b []byte, off int64) (diff.Sum, error) {
+	var sum diff.Sum
+	if _, err := s.cache.file.ReadAt(b, off); err != nil {
+		return sum, err
+	}
+	size := s.tx.PageSize
+	lock := diff.LockPage(size)
+	no := uint32(off/int64(size)) + 1
+	for ; len(b) > 0; b, no = b[size:], no+1 {
+		if no == lock {
+			if !allZero(b[:size]) {
+				return sum, fmt.Errorf("lock-byte page %d is not empty", no)
+			}
+			continue
+		}
+		sum = sum.Add(diff.PageSum(no, b[:size]))
+	}
+	return sum, nil
+}

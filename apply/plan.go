@@ -1,0 +1,256 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+// Plan says what a target means, and what restoring it takes.
+type Plan struct {
+	Target Target
+	// Tx is the transaction whose state is meant: the last one at or before
+	// the target. TXID 0 is the empty database.
+	Tx journal.Tx
+	// Next is the transaction after it, nil when there is none yet.
+	Next *journal.Tx
+	// Base is where replaying starts, nil for the empty database.
+	Base *journal.BaseInfo
+	// Transactions to replay onto it.
+	Transactions uint64
+	// Bytes of the trail's files that will be read, about.
+	Bytes int64
+	// PatchBytes, uncompressed, that will be applied, about.
+	PatchBytes int64
+	// Window is what the trail can restore at all.
+	Window journal.Window
+}
+
+// Start is the TXID at which replaying starts: the base's, or 0.
+func (p *Plan) Start() journal.TXID {
+	if p.Base == nil {
+		return 0
+	}
+	return p.Base.TXID
+}
+
+// Resolve says which transaction a target means, without restoring it. It
+// reads the trail as it was when opened or last refreshed. The error is a
+// *RangeError when the trail cannot restore the target, a
+// journal.ErrNotFound when there is no such restore point.
+func Resolve(ctx context.Context, trail *journal.Trail, target Target) (Plan, error) {
+	p := Plan{Target: target}
+	window, err := trail.Window(ctx)
+	if err != nil {
+		return p, err
+	}
+	p.Window = window
+	if err := p.findTx(ctx, trail); err != nil {
+		return p, err
+	}
+	if _, ok := spanOf(window.Spans, p.Tx.TXID); !ok {
+		return p, outOfRange(ctx, trail, &p, p.Tx.TXID, nil)
+	}
+	if p.Next == nil {
+		if p.Next, err = find(ctx, trail, p.Tx.TXID+1); err != nil {
+			return p, err
+		}
+	}
+	if err := p.chooseBase(ctx, trail); err != nil {
+		return p, err
+	}
+	p.Transactions = uint64(p.Tx.TXID - p.Start())
+	return p, p.estimate(trail)
+}
+
+// findTx sets Tx to what the target means, and Next where that comes with it.
+func (p *Plan) findTx(ctx context.Context, trail *journal.Trail) error {
+	id := p.Target.txid
+	switch p.Target.kind {
+	case targetLatest:
+		tx, err := trail.Last()
+		p.Tx = tx
+		return err
+	case targetTime:
+		tx, next, err := trail.FindTime(ctx, p.Target.time)
+		if err != nil && !errors.Is(err, journal.ErrRange) {
+			return err
+		}
+		if err != nil || tx.TXID == 0 {
+			// Before the first transaction there may have been a database that
+			// the trail does not know: only what it recorded is restored.
+			return outOfRange(ctx, trail, p, 0, err)
+		}
+		p.Tx, p.Next = tx, next
+		return nil
+	case targetPoint:
+		point, err := trail.FindPoint(p.Target.name)
+		if err != nil {
+			return noPoint(trail, p.Target.name, err)
+		}
+		id = point.TXID
+	}
+	if id == 0 {
+		return nil // the window says whether the empty database is in it
+	}
+	tx, err := trail.Find(ctx, id)
+	switch {
+	case errors.Is(err, journal.ErrRange), errors.Is(err, journal.ErrGap):
+		// The transaction itself may be gone and its state still be there.
+		if tx, ok := baseTx(trail, id); ok {
+			p.Tx = tx
+			return nil
+		}
+		return outOfRange(ctx, trail, p, id, err)
+	case err != nil:
+		return err
+	}
+	p.Tx = tx
+	return nil
+}
+
+// baseTx describes the transaction whose state a base holds.
+func baseTx(trail *journal.Trail, id journal.TXID) (journal.Tx, bool) {
+	bases, err := trail.Bases()
+	if err != nil {
+		return journal.Tx{}, false // choosing a base will say why
+	}
+	for _, b := range bases {
+		if b.TXID == id {
+			return txOfBase(&b), true
+		}
+	}
+	return journal.Tx{}, false
+}
+
+func txOfBase(b *journal.BaseInfo) journal.Tx {
+	return journal.Tx{
+		TXID: b.TXID, Time: b.Time, Kind: journal.Base, PageSize: b.PageSize, PageCount: b.PageCount,
+		Sum: b.Sum, SumKnown: true, SumCut: b.Sum.Cut(),
+	}
+}
+
+// find is trail.Find that returns nil for a transaction that is not there.
+func find(ctx context.Context, trail *journal.Trail, id journal.TXID) (*journal.Tx, error) {
+	tx, err := trail.Find(ctx, id)
+	if errors.Is(err, journal.ErrRange) || errors.Is(err, journal.ErrGap) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &tx, nil
+}
+
+// noPoint names the points that there are.
+func noPoint(trail *journal.Trail, name string, err error) error {
+	points, e := trail.Points()
+	if e != nil || len(points) == 0 {
+		return fmt.Errorf("restore point %q: %w", name, err)
+	}
+	var names []string
+	for _, p := range points[max(0, len(points)-5):] {
+		names = append(names, fmt.Sprintf("%q", p.Name))
+	}
+	return fmt.Errorf("restore point %q: %w; the latest are %s", name, err, strings.Join(names, ", "))
+}
+
+func spanOf(spans []journal.Span, id journal.TXID) (journal.Span, bool) {
+	for _, s := range spans {
+		if s.First <= id && id <= s.Last {
+			return s, true
+		}
+	}
+	return journal.Span{}, false
+}
+
+// outOfRange names the nearest that can be restored, before and after id (or
+// before and after the target's time).
+func outOfRange(ctx context.Context, trail *journal.Trail, p *Plan, id journal.TXID, cause error) error {
+	e := &RangeError{Target: p.Target, Window: p.Window, Err: cause}
+	byTime := p.Target.kind == targetTime
+	for _, s := range p.Window.Spans {
+		if byTime && s.LastTime <= p.Target.time || !byTime && s.Last < id {
+			e.Before = nearest(ctx, trail, s.Last, s.LastTime)
+			continue
+		}
+		first, at := s.First, s.FirstTime
+		if byTime && first == 0 && s.Last > 0 {
+			first = 1 // the empty database has no time
+		}
+		e.After = nearest(ctx, trail, first, at)
+		break
+	}
+	if !errors.Is(cause, journal.ErrRange) {
+		e.Err = journal.ErrRange
+		if n := len(p.Window.Spans); n > 0 {
+			e.Err = &journal.RangeError{Want: id, First: p.Window.Spans[0].First, Last: p.Window.Spans[n-1].Last}
+		}
+	}
+	return e
+}
+
+// nearest describes a transaction as well as the trail can.
+func nearest(ctx context.Context, trail *journal.Trail, id journal.TXID, at journal.Time) *journal.Tx {
+	if tx, err := trail.Find(ctx, id); err == nil {
+		return &tx
+	}
+	return &journal.Tx{TXID: id, Time: at}
+}
+
+// chooseBase takes the nearest base at or before the target whose checksum is
+// that of its transaction. A base that a crash left behind, for a transaction
+// that came out differently, is passed over.
+func (p *Plan) chooseBase(ctx context.Context, trail *journal.Trail) error {
+	bases, err := trail.Bases()
+	if err != nil {
+		return err
+	}
+	for i := len(bases) - 1; i >= 0; i-- {
+		b := bases[i]
+		if b.TXID > p.Tx.TXID || b.TXID == 0 {
+			continue
+		}
+		tx, err := find(ctx, trail, b.TXID)
+		if err != nil {
+			return err
+		}
+		if tx != nil && compare(tx, b.Sum) != nil {
+			continue
+		}
+		p.Base = &b
+		if b.TXID == p.Tx.TXID && !p.Tx.SumKnown {
+			p.Tx.Sum, p.Tx.SumKnown = b.Sum, true
+		}
+		return nil
+	}
+	return nil
+}
+
+// estimate adds up what will be read. Of a segment that is read in part, its
+// share by number of transactions.
+func (p *Plan) estimate(trail *journal.Trail) error {
+	if p.Base != nil {
+		p.Bytes = p.Base.Size
+	}
+	if p.Transactions == 0 {
+		return nil
+	}
+	segments, err := trail.Segments()
+	if err != nil {
+		return err
+	}
+	for _, s := range segments {
+		first, last := max(s.First, p.Start()+1), min(s.Last, p.Tx.TXID)
+		if first > last {
+			continue
+		}
+		share := float64(last-first+1) / float64(s.Last-s.First+1)
+		p.Bytes += int64(share * float64(s.Size))
+		p.PatchBytes += int64(share * float64(s.RawBytes))
+	}
+	return nil
+}

@@ -1,0 +1,179 @@
+package apply_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+
+	"github.com/pagetrail/pagetrail/apply"
+	"github.com/pagetrail/pagetrail/diff"
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+// openState makes a scratch state that the test closes, and sees nothing left.
+func openState(t *testing.T, o apply.StateOptions) *apply.State {
+	t.Helper()
+	if o.Dir == "" {
+		o.Dir = t.TempDir()
+	}
+	s, err := apply.OpenState(&o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error("second close:", err)
+		}
+		if left := names(t, o.Dir); len(left) != 0 {
+			t.Errorf("left %q", left)
+		}
+	})
+	return s
+}
+
+// TestState applies records one by one, and reads pages in between.
+func TestState(t *testing.T) {
+	b, images := sample(t, 20)
+	b.close()
+	trail := openTrail(t, b.dir)
+	defer trail.Close()
+	ctx := context.Background()
+	for _, cache := range []int{1, 0} {
+		told := map[string]int{}
+		s := openState(t, apply.StateOptions{CacheBytes: cache, Changed: func(tx *journal.Tx, no uint32, old, new []byte) {
+			before, after := images[tx.TXID-1], images[tx.TXID]
+			if !bytes.Equal(new, after.page(int(no-1))) {
+				t.Errorf("transaction %d, page %d: told a wrong new page", tx.TXID, no)
+			}
+			if isNew := int(no) > len(before.pages); isNew != (old == nil) || !isNew && !bytes.Equal(old, before.page(int(no-1))) {
+				t.Errorf("transaction %d, page %d: told a wrong old page", tx.TXID, no)
+			}
+			told[fmt.Sprint(old == nil)]++
+		}})
+		for rec, err := range trail.Records(ctx, 1) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Apply(ctx, rec); err != nil {
+				t.Fatal(err)
+			}
+			checkState(t, s, images[rec.TXID])
+		}
+		if s.TXID() != 20 || told["true"] == 0 || told["false"] == 0 {
+			t.Errorf("at transaction %d, told %v", s.TXID(), told)
+		}
+	}
+}
+
+func checkState(t *testing.T, s *apply.State, want image) {
+	t.Helper()
+	if s.Sum() != want.sum() || int(s.PageCount()) != len(want.pages) || s.PageSize() != want.pageSize {
+		t.Fatalf("transaction %d: %d pages of %d, sum %v", s.TXID(), s.PageCount(), s.PageSize(), s.Sum())
+	}
+	p := make([]byte, want.pageSize)
+	for i := range want.pages {
+		if err := s.ReadPage(uint32(i+1), p); err != nil || !bytes.Equal(p, want.page(i)) {
+			t.Fatalf("transaction %d: page %d differs (%v)", s.TXID(), i+1, err)
+		}
+	}
+	for _, no := range []uint32{0, uint32(len(want.pages)) + 1} {
+		if err := s.ReadPage(no, p); err == nil {
+			t.Fatalf("page %d of %d was read", no, len(want.pages))
+		}
+	}
+	var all bytes.Buffer
+	if _, err := s.WriteTo(&all); err != nil || !bytes.Equal(all.Bytes(), want.bytes()) {
+		t.Fatalf("transaction %d: streamed bytes differ (%v)", s.TXID(), err)
+	}
+}
+
+// TestStateRefuses gives a state records that do not follow: it stays as it
+// was, and takes the right one afterwards.
+func TestStateRefuses(t *testing.T) {
+	b, images := sample(t, 6)
+	next := images[6].clone()
+	next.pages[0] = filled(512, 1, '?')
+	b.commitWith(next, journal.Tx{Sum: diff.Sum{Lo: 1}})
+	b.close()
+	trail := openTrail(t, b.dir)
+	defer trail.Close()
+	ctx := context.Background()
+	s := openState(t, apply.StateOptions{})
+	apply1 := func(id journal.TXID) error {
+		for rec, err := range trail.Records(ctx, id) {
+			if err != nil {
+				return err
+			}
+			return s.Apply(ctx, rec)
+		}
+		return fmt.Errorf("no record %d", id)
+	}
+	for id := journal.TXID(1); id <= 6; id++ {
+		if err := apply1(id + 1); !errors.Is(err, journal.ErrGap) && id < 6 {
+			t.Fatalf("transaction %d onto %d: %v", id+1, id-1, err)
+		}
+		if err := apply1(id); err != nil {
+			t.Fatal(err)
+		}
+		if err := apply1(id); !errors.Is(err, journal.ErrGap) {
+			t.Fatalf("transaction %d twice: %v", id, err)
+		}
+	}
+	var mismatch *apply.MismatchError
+	if err := apply1(7); !errors.As(err, &mismatch) || mismatch.TXID != 7 {
+		t.Fatalf("a wrong checksum: %v", err)
+	}
+	checkState(t, s, images[6])
+}
+
+// TestCache runs more pages than the cache holds through it, in random order,
+// with every page written often, so that what is evicted is needed again.
+func TestCache(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	b := newTrail(t, filepath.Join(t.TempDir(), "db-pagetrail"))
+	next := image{pageSize: 512}
+	for i := range 200 {
+		next.pages = append(next.pages, filled(512, i+1, 'a'))
+	}
+	b.commit(next, journal.Ordinary)
+	images := []image{{}, next}
+	for k := range 300 {
+		next = next.clone()
+		for range 1 + rng.IntN(12) {
+			i := rng.IntN(len(next.pages))
+			p := bytes.Clone(next.page(i))
+			copy(p[rng.IntN(400):], fmt.Sprintf("transaction %d", k))
+			next.pages[i] = p
+		}
+		if k%37 == 36 {
+			next.pages = next.pages[:len(next.pages)-7]
+		}
+		b.commit(next, journal.Ordinary)
+		images = append(images, next)
+	}
+	b.close()
+	trail := openTrail(t, b.dir)
+	defer trail.Close()
+	for _, cache := range []int{1, 20 * 512, 100 * 512, 1 << 20} {
+		s := openState(t, apply.StateOptions{CacheBytes: cache})
+		for rec, err := range trail.Records(context.Background(), 1) {
+			if err == nil {
+				err = s.Apply(context.Background(), rec)
+			}
+			if err != nil {
+				t.Fatalf("cache of %d bytes: %v", cache, err)
+			}
+			if s.TXID()%50 == 0 {
+				checkState(t, s, images[s.TXID()])
+			}
+		}
+		checkState(t, s, next)
+	}
+}
