@@ -1,0 +1,281 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/pagetrail/pagetrail/internal/sqlitefile"
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+// files are what a catch-up reads: of the connection that calls, or of the
+// engine's own where the VFS beneath allows that.
+type files struct {
+	main, wal io.ReaderAt
+	shm       io.ReaderAt // nil: none
+	end       uint32      // last committed frame where no index tells; 0: all valid frames
+}
+
+// files returns the engine's own handles if it has them.
+func (db *DB) files(of files) files {
+	if db.own.wal == nil {
+		return of
+	}
+	f := files{main: db.own.main, wal: db.own.wal, end: of.end}
+	if db.own.shm == nil {
+		// The wal-index is made a little later than the WAL.
+		if s, err := db.opt.FS.OpenFile(db.path+"-shm", os.O_RDONLY, 0); err == nil {
+			db.own.shm = s
+		}
+	}
+	if db.own.shm != nil {
+		f.shm = db.own.shm
+	}
+	return f
+}
+
+// batchBytes is how much may be buffered before a write to the trail.
+const batchBytes = 1 << 20
+
+var (
+	// errUnknownWAL means that the WAL is of a generation that the trail knows
+	// nothing of: somebody without the VFS began it.
+	errUnknownWAL = errors.New("the WAL was begun by a program that does not use pagetrail")
+	// errAhead means that the trail has transactions whose frames the WAL lost.
+	errAhead = errors.New("the WAL lost transactions that the trail has")
+)
+
+// catchUp records the transactions that the WAL has and the trail has not, one
+// record for each commit, whoever made it. It is a function of the WAL's
+// bytes, the database and the last record; only the time of a commit and its
+// note come from the connection that made it. The caller holds db.mu and the
+// trail's lock.
+//
+// It is called beside the writer after a commit, before a checkpoint writes to
+// the database, before the WAL is begun anew or cut, and by whoever asks for a
+// position.
+func (db *DB) catchUp(src files) error {
+	if db.doubt {
+		return nil // reconcile decides, at the next write
+	}
+	src = db.files(src)
+	if src.wal == nil {
+		return nil
+	}
+	hdr, limit, ok, err := db.wal.visibleEnd(src.wal, src.shm, src.end)
+	if err != nil {
+		return err
+	}
+	if !ok || limit == 0 {
+		if st := &db.table.stamp; !st.WALEmpty && (!ok || !st.WALSaltSet || st.WALSalt != hdr.Salt) {
+			db.setDoubt(true) // somebody cut the WAL that the trail was following
+		}
+		return nil
+	}
+	if err := db.locate(src, hdr); err != nil {
+		if errors.Is(err, errUnknownWAL) || errors.Is(err, errAhead) {
+			db.setDoubt(true)
+			return nil
+		}
+		return err
+	}
+	if db.wal.frame >= limit {
+		return nil
+	}
+	return db.recordCommits(src, limit)
+}
+
+// locate finds the last recorded frame in the WAL with header hdr.
+func (db *DB) locate(src files, hdr sqlitefile.WALHeader) error {
+	s := &db.wal
+	if s.located && s.hdr.Salt == hdr.Salt {
+		return nil
+	}
+	s.begin(hdr)
+	s.located = false
+	o := db.last.Origin
+	if st := &db.table.stamp; !o.WAL && db.table.valid && st.TXID == db.last.TXID {
+		o = st.Origin // a sealed segment does not tell
+	}
+	switch {
+	case o.WAL && o.Salt == hdr.Salt:
+		err := s.commits(src.wal, o.Frame, false, func(sqlitefile.Frame, uint32) error { return nil })
+		if err != nil {
+			return err
+		}
+		if s.frame != o.Frame || s.sum != o.Checksum {
+			return errAhead
+		}
+	case db.table.valid && db.table.stamp.WALSaltSet && db.table.stamp.WALSalt == hdr.Salt:
+		// One of our connections began it, with everything before recorded.
+	default:
+		return errUnknownWAL
+	}
+	s.located = true
+	db.generation.Store(saltKey(hdr.Salt))
+	return nil
+}
+
+func saltKey(salt [2]uint32) uint64 { return uint64(salt[0])<<32 | uint64(salt[1]) }
+
+// recordCommits appends a record for each commit up to frame limit and writes
+// them in batches.
+func (db *DB) recordCommits(src files, limit uint32) (err error) {
+	if !db.table.describes(db.last) {
+		db.setDoubt(true)
+		return nil
+	}
+	from, state := &walSource{&db.wal, src.main, src.wal}, db.last
+	defer func() {
+		if err != nil {
+			// Nothing of the batch was written: the table in memory is ahead.
+			db.w.Reset()
+			db.table.forget()
+			db.wal.lose()
+			db.last = db.w.Committed()
+		}
+		db.b.shrink()
+	}()
+	pending := 0
+	err = db.wal.commits(src.wal, limit, true, func(end sqlitefile.Frame, frame uint32) error {
+		tx, err := db.recordCommit(from, state, end, frame)
+		if err != nil {
+			return err
+		}
+		state = tx
+		if pending += int(tx.Bytes) + 100; pending >= batchBytes || len(db.b.entries) > 1000 {
+			pending = 0
+			return db.flush(state)
+		}
+		return nil
+	})
+	if err != nil || state.TXID == db.last.TXID {
+		return err
+	}
+	return db.flush(state)
+}
+
+// recordCommit buffers the record of the commit in db.wal.refs.
+func (db *DB) recordCommit(from *walSource, prev journal.Tx, end sqlitefile.Frame, frame uint32) (journal.Tx, error) {
+	s := &db.wal
+	s.newest(prev.PageCount, end.Commit)
+	s.nos = s.nos[:0]
+	for _, r := range s.refs {
+		s.nos = append(s.nos, r.page)
+	}
+	known := db.commits.take(frame)
+	tx := journal.Tx{
+		Time: known.time, Note: known.note, PageSize: s.hdr.PageSize, PageCount: end.Commit,
+		Origin: journal.Origin{WAL: true, Salt: s.hdr.Salt, Frame: frame, Checksum: end.Checksum},
+	}
+	if tx.Time == 0 {
+		tx.Time = db.now()
+	}
+	if prev.PageCount != 0 && prev.PageSize != tx.PageSize {
+		return tx, fmt.Errorf("the WAL's pages are of %d bytes, the database's of %d", tx.PageSize, prev.PageSize)
+	}
+	tx, _, err := db.b.record(db.w, db.table, prev, tx, s.nos, from, false)
+	if err != nil {
+		return tx, err
+	}
+	return tx, db.table.store(db.b.entries)
+}
+
+// flush writes what was added, up to and with tx, and the table for it.
+func (db *DB) flush(tx journal.Tx) error {
+	if err := db.w.Flush(); err != nil {
+		return err
+	}
+	db.last = tx
+	return db.table.flush(tx)
+}
+
+// linger is how long the encoder waits after it found work, so that commits in
+// close succession share a write. The WAL holds them meanwhile.
+const linger = time.Millisecond
+
+// startEncoder begins to record commits beside their writers.
+func (db *DB) startEncoder() {
+	if db.running.Load() || db.own.wal == nil {
+		return
+	}
+	db.running.Store(true)
+	db.stopped = make(chan struct{})
+	go db.encode(db.stopped)
+}
+
+func (db *DB) encode(stopped chan struct{}) {
+	defer close(stopped)
+	for range db.wake {
+		work, stop := db.encodeOnce()
+		if stop {
+			return
+		}
+		if work {
+			time.Sleep(linger)
+		}
+	}
+}
+
+func (db *DB) encodeOnce() (work, stop bool) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if !db.running.Load() {
+		return false, true
+	}
+	if db.w == nil || !db.attached {
+		return false, false
+	}
+	before := db.last.TXID
+	err := db.guarded(func() error {
+		if err := db.lock(); err != nil {
+			return err
+		}
+		defer db.unlock()
+		return db.catchUp(files{end: db.exclusiveEnd.Load()})
+	})
+	if err != nil {
+		db.opt.Log.Error("record transactions of the WAL", "trail", db.opt.Dir, "err", err)
+		db.broken.Store(&err)
+	} else {
+		db.broken.Store(nil)
+	}
+	return db.last.TXID != before, false
+}
+
+// guarded turns a panic of ours into an error, so that a bug here is never
+// worse for the program than a failed write.
+func (db *DB) guarded(fn func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("pagetrail: internal error: %v", p)
+			db.setDoubt(true)
+		}
+	}()
+	return fn()
+}
+
+// notify wakes the encoder; it never waits.
+func (db *DB) notify() {
+	select {
+	case db.wake <- struct{}{}:
+	default:
+	}
+}
+
+// stopEncoder ends the encoder and waits for it.
+func (db *DB) stopEncoder() {
+	db.mu.Lock()
+	if !db.running.Load() {
+		db.mu.Unlock()
+		return
+	}
+	db.running.Store(false)
+	stopped := db.stopped
+	db.mu.Unlock()
+	db.notify()
+	<-stopped
+}

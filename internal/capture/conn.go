@@ -1,0 +1,461 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/pagetrail/pagetrail/diff"
+	"github.com/pagetrail/pagetrail/internal/sqlitefile"
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+// Conn is the capture of one connection: it is told what the connection does
+// to its files, before it happens unless said otherwise. A connection is used
+// by one goroutine at a time, so is its Conn.
+//
+// Every method may be called in any order: an error of one leaves the engine
+// so that the next transaction sets things right.
+type Conn struct {
+	db   *DB
+	main File
+	wal  File // nil: not open
+
+	reserved  bool   // the RESERVED lock was taken: a rollback-mode transaction
+	exclusive bool   // the EXCLUSIVE lock is held
+	playback  bool   // ... and was taken to play back a hot journal
+	private   bool   // locking_mode=EXCLUSIVE: the wal-index is in the connection's memory
+	size      int    // page size and ...
+	count     uint32 // ... page count of the state before the transaction
+	all       bool   // pages of an unknown size were written
+	pre       preimages
+	nos       []uint32
+	prepared  bool
+	tx        journal.Tx // as prepared
+	entries   []entry    // changes of the table that go with tx
+	unsynced  bool       // the trail has bytes of tx that are not synced
+
+	walPage   int    // page size of the WAL's frames
+	walCommit uint32 // frame of the last commit this connection wrote
+	ckptErr   error  // why a checkpoint must not write to the database
+	note      string // for the next transaction
+}
+
+// NewConn returns the capture of a connection to db whose database file is
+// main.
+func (db *DB) NewConn(main File) *Conn { return &Conn{db: db, main: main} }
+
+// do runs fn with the trail open and locked.
+func (db *DB) do(create bool, fn func() error) error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.guarded(func() error {
+		if err := db.openTrail(create); err != nil {
+			return err
+		}
+		err := db.lock()
+		if errors.Is(err, journal.ErrFailed) {
+			// A sync failed, or a write that could not be undone: what the
+			// file has now is found out by reading it anew.
+			db.closeTrail()
+			if err = db.openTrail(false); err == nil {
+				err = db.lock()
+			}
+		}
+		if err != nil {
+			return err
+		}
+		defer db.unlock()
+		return fn()
+	})
+}
+
+func (c *Conn) files() files {
+	f := files{main: c.main}
+	if c.wal != nil {
+		f.wal = c.wal
+		if c.private {
+			f.end = c.walCommit
+		}
+	}
+	return f
+}
+
+// Reserved is called after the RESERVED lock was taken: from here on nobody
+// else can commit in a rollback mode.
+func (c *Conn) Reserved() error {
+	if c.reserved || c.wal != nil {
+		return nil
+	}
+	err := c.db.do(true, func() error {
+		db := c.db
+		if err := db.settled(c.files()); err != nil {
+			return err
+		}
+		c.size, c.count = db.last.PageSize, db.last.PageCount
+		return nil
+	})
+	c.reserved = err == nil
+	return err
+}
+
+// settled makes sure that the trail ends in the state of the database file,
+// with one read where nothing happened.
+func (db *DB) settled(src files) error {
+	if db.attached && !db.doubt && !db.w.Prepared() && db.table.describes(db.last) {
+		v, err := fileView(src.main)
+		if err != nil {
+			return err
+		}
+		if db.unchanged(v) {
+			return nil
+		}
+		db.setDoubt(true)
+	}
+	return db.reconcile(src)
+}
+
+// Exclusive is called after the EXCLUSIVE lock was taken. SQLite takes it
+// without RESERVED before it to play back a hot journal, and to leave WAL mode.
+func (c *Conn) Exclusive() {
+	c.exclusive = true
+	c.playback = !c.reserved && c.wal == nil
+}
+
+// Begin is called before anything is done to the database file. SQLite does
+// not ask for RESERVED when it has the EXCLUSIVE lock already, from leaving WAL
+// mode or from a hot journal, and when it was told not to lock (nolock=1).
+func (c *Conn) Begin() error {
+	if c.playback {
+		return nil
+	}
+	return c.Reserved()
+}
+
+// Write is called before n bytes at off of the database file are written.
+func (c *Conn) Write(n int, off int64) error {
+	switch {
+	case c.wal != nil:
+		return c.ckptErr // a checkpoint copies what was committed
+	case c.playback:
+		// A hot journal does not restore free-list leaves, so the pages have
+		// to be compared.
+		c.db.doubtful()
+		return nil
+	}
+	if err := c.Begin(); err != nil {
+		return err
+	}
+	if c.size == 0 {
+		c.all = true
+		return nil
+	}
+	size := int64(c.size)
+	for no := off / size; no <= (off+int64(n)-1)/size; no++ {
+		if err := c.touch(uint32(no + 1)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// touch keeps the content of page no if this is its first write.
+func (c *Conn) touch(no uint32) error {
+	if c.pre.has(no) {
+		return nil
+	}
+	if no > c.count {
+		c.pre.lost(no)
+		return nil
+	}
+	if len(c.pre.buf) != c.size {
+		c.pre.buf = make([]byte, c.size)
+	}
+	if err := readPage(c.main, no, c.pre.buf); err != nil {
+		return fmt.Errorf("read the old page %d: %w", no, err)
+	}
+	db := c.db
+	return c.pre.keep(no, c.pre.buf, db.opt.FS, db.opt.Dir, db.opt.Mode)
+}
+
+// Truncate is called before the database file is cut to size.
+func (c *Conn) Truncate(size int64) error {
+	if c.wal != nil {
+		return c.ckptErr
+	}
+	if !c.reserved || c.prepared || c.size == 0 {
+		return nil // after the commit point the header has told already
+	}
+	for no := size/int64(c.size) + 1; no <= int64(c.count); no++ {
+		c.pre.lost(uint32(no))
+	}
+	return nil
+}
+
+// dirty says that the transaction wrote anything.
+func (c *Conn) dirty() bool { return c.all || len(c.pre.refs) > 0 }
+
+// Prepare is called when all pages of a rollback-mode transaction are in the
+// database file and SQLite is about to sync it: it appends the transaction,
+// prepared. super is the name of the super-journal of a transaction over
+// several files. An error makes SQLite roll back.
+func (c *Conn) Prepare(super string) error {
+	if c.playback {
+		c.playback = false // SQLite syncs the database when it is through
+		c.db.doubtful()
+		return nil
+	}
+	if c.wal != nil || !c.reserved || !c.dirty() {
+		return nil
+	}
+	return c.db.do(true, func() error { return c.prepare(super) })
+}
+
+func (c *Conn) prepare(super string) error {
+	db := c.db
+	if err := c.dropPrepared(); err != nil {
+		return err
+	}
+	v, err := fileView(c.main)
+	if err != nil {
+		return err
+	}
+	tx := journal.Tx{
+		Time: db.now(), PageSize: v.size, PageCount: v.count, Note: c.note, Origin: v.origin,
+	}
+	if super != "" {
+		tx.Super = filepath.Base(super)
+	}
+	return c.append(v, tx, true)
+}
+
+// append records the difference between the state before and v.
+func (c *Conn) append(v view, tx journal.Tx, prepared bool) error {
+	db := c.db
+	prev := db.last
+	if v.count == 0 && v.size == 0 {
+		tx.PageSize = prev.PageSize
+	}
+	c.nos = c.changedPages(c.nos[:0], v)
+	tx, pages, err := db.b.record(db.w, db.table, prev, tx, c.nos, connSource{c, v}, prepared)
+	if err == nil && pages == 0 && tx.Sum == prev.Sum && tx.PageCount == prev.PageCount && tx.PageSize == prev.PageSize {
+		return db.w.Reset() // nothing but bytes written over themselves
+	}
+	if err == nil {
+		err = db.w.Flush()
+	}
+	if err != nil {
+		return errors.Join(err, db.w.Reset())
+	}
+	c.tx, c.entries, c.unsynced = tx, append(c.entries[:0], db.b.entries...), true
+	if c.prepared = prepared; prepared {
+		return nil
+	}
+	return c.settleTable()
+}
+
+// changedPages lists the pages that may differ from the state before: those
+// written, and all by which the file grew.
+func (c *Conn) changedPages(nos []uint32, v view) []uint32 {
+	if v.count == 0 {
+		return nos
+	}
+	lock := diff.LockPage(v.size)
+	from := c.count + 1
+	if v.size != c.size {
+		from = 1
+	} else {
+		nos = c.pre.pages(nos, min(c.count, v.count), lock)
+	}
+	for no := from; no <= v.count && no != 0; no++ {
+		if no != lock {
+			nos = append(nos, no)
+		}
+	}
+	return nos
+}
+
+// connSource hands the pages of a rollback-mode transaction to the builder.
+type connSource struct {
+	c *Conn
+	v view
+}
+
+func (s connSource) oldPage(_ int, no uint32, buf []byte) (bool, error) { return s.c.pre.read(no, buf) }
+
+func (s connSource) newPage(_ int, no uint32, buf []byte) ([]byte, error) {
+	return buf, s.v.page(no, buf)
+}
+
+// dropPrepared takes back a record whose transaction did not come to its end.
+func (c *Conn) dropPrepared() error {
+	if !c.prepared {
+		return nil
+	}
+	c.prepared = false
+	return c.db.w.Drop()
+}
+
+// settleTable makes the table that of the committed c.tx.
+func (c *Conn) settleTable() error {
+	db := c.db
+	if c.tx.PageSize != db.last.PageSize {
+		if err := db.table.reset(); err != nil {
+			return err
+		}
+	}
+	if err := db.table.store(c.entries); err != nil {
+		return err
+	}
+	db.last = c.tx
+	if len(c.entries) > 1<<15 {
+		c.entries = nil
+	}
+	return db.table.flush(c.tx)
+}
+
+// Sync is called beside the sync of the database file: the prepared record
+// must be durable before the journal is deleted.
+func (c *Conn) Sync() error {
+	if !c.unsynced {
+		return nil
+	}
+	err := c.db.do(true, c.db.w.Sync)
+	if err == nil {
+		c.unsynced = false
+	}
+	return err
+}
+
+// Unsynced says that Sync has something to do.
+func (c *Conn) Unsynced() bool { return c.unsynced }
+
+// Committed is called after the commit point, when nothing can be refused any
+// more. What fails here is set right at the next write.
+func (c *Conn) Committed() {
+	if c.wal != nil {
+		c.committedWAL()
+		return
+	}
+	if c.prepared {
+		err := c.db.do(true, func() error {
+			db := c.db
+			if err := db.w.Confirm(); err != nil {
+				return err
+			}
+			if err := c.settleTable(); err != nil {
+				return err
+			}
+			return db.rotate()
+		})
+		if err != nil {
+			c.fail("confirm a transaction in the trail", err)
+		}
+		c.note = ""
+	}
+	c.reset()
+}
+
+// fail has the next write reconcile.
+func (c *Conn) fail(what string, err error) {
+	db := c.db
+	db.opt.Log.Error(what, "trail", db.opt.Dir, "err", err)
+	db.doubtful()
+}
+
+func (db *DB) doubtful() {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.setDoubt(true)
+}
+
+// reset forgets the transaction that has ended.
+func (c *Conn) reset() {
+	c.prepared, c.all, c.unsynced = false, false, false
+	c.pre.reset(c.db.opt.FS)
+	if c.reserved {
+		c.db.mu.Lock()
+		c.size, c.count = c.db.last.PageSize, c.db.last.PageCount
+		c.db.mu.Unlock()
+	}
+}
+
+// Unlock is called before the lock is lowered to SHARED or below. A
+// transaction that did not commit has been rolled back by now, and what that
+// left changed (free-list leaves after a spill; everything in journal_mode
+// OFF) is recorded as a physical change.
+func (c *Conn) Unlock() {
+	if c.reserved && c.dirty() {
+		if err := c.db.do(true, c.residue); err != nil {
+			c.fail("record what a rollback left", err)
+		}
+	}
+	c.reserved, c.exclusive, c.playback = false, false, false
+	if c.dirty() || c.prepared {
+		c.reset()
+	}
+}
+
+func (c *Conn) residue() error {
+	if err := c.dropPrepared(); err != nil {
+		return err
+	}
+	v, err := fileView(c.main)
+	if err != nil {
+		return err
+	}
+	tx := journal.Tx{
+		Kind: journal.Physical, Time: c.db.now(), PageSize: v.size, PageCount: v.count, Origin: v.origin,
+	}
+	return c.append(v, tx, false)
+}
+
+// Close is called before the database file is closed.
+func (c *Conn) Close() error {
+	c.Unlock()
+	if c.wal != nil {
+		c.CloseWAL()
+	}
+	return nil
+}
+
+// Note attaches text to the connection's next transaction.
+func (c *Conn) Note(text string) { c.note = text }
+
+// Position is the last committed transaction, this connection's own included.
+func (c *Conn) Position() (journal.Tx, journal.Identity, error) { return c.db.position(c.files()) }
+
+// Point names the last committed transaction.
+func (c *Conn) Point(name string) (p journal.Point, err error) {
+	db := c.db
+	err = db.do(true, func() error {
+		if db.attached && db.walRefs > 0 {
+			if err := db.catchUp(c.files()); err != nil {
+				return err
+			}
+		}
+		if db.doubt {
+			return errors.New("the database was changed without pagetrail: write to it once, then name the point")
+		}
+		p, err = db.w.AddPoint(name, db.now())
+		if err != nil {
+			return err
+		}
+		return db.w.Sync()
+	})
+	return p, err
+}
+
+// walPageSize finds out the page size of the open WAL.
+func (c *Conn) walPageSize() int {
+	if c.walPage == 0 && c.wal != nil {
+		var b [sqlitefile.WALHeaderSize]byte
+		if n, err := c.wal.ReadAt(b[:], 0); n == len(b) && (err == nil || errors.Is(err, io.EOF)) {
+			if h, err := sqlitefile.ParseWALHeader(b[:]); err == nil {
+				c.walPage = h.PageSize
+			}
+		}
+	}
+	return c.walPage
+}

@@ -1,0 +1,231 @@
+package capture
+
+import (
+	"fmt"
+
+	"github.com/pagetrail/pagetrail/internal/sqlitefile"
+)
+
+// OpenWAL is called after the connection opened its WAL.
+func (c *Conn) OpenWAL(wal File) {
+	db := c.db
+	db.walMu.Lock()
+	defer db.walMu.Unlock()
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	c.wal, c.walPage, c.walCommit = wal, 0, 0
+	c.playback, c.private = false, false
+	db.walRefs++
+	db.openOwn()
+	db.startEncoder()
+}
+
+// CloseWAL is called before the connection closes its WAL; the last one to do
+// so deletes it afterwards.
+func (c *Conn) CloseWAL() {
+	if c.wal == nil {
+		return
+	}
+	db := c.db
+	if db.ready.Load() {
+		if err := db.do(false, func() error { return db.catchUp(c.files()) }); err != nil {
+			c.fail("record the last transactions of the WAL", err)
+		}
+	}
+	db.walMu.Lock()
+	defer db.walMu.Unlock()
+	db.mu.Lock()
+	c.wal = nil
+	db.walRefs--
+	last := db.walRefs == 0
+	db.mu.Unlock()
+	if last {
+		db.stopEncoder()
+		db.mu.Lock()
+		db.closeOwn()
+		db.wal.lose()
+		db.exclusiveEnd.Store(0)
+		db.mu.Unlock()
+	}
+}
+
+// WriteWAL is called before p is written at off of the WAL. The connection
+// holds SQLite's WAL_WRITE_LOCK. An error makes SQLite roll back.
+func (c *Conn) WriteWAL(p []byte, off int64) error {
+	if off == 0 && len(p) >= sqlitefile.WALHeaderSize {
+		return c.beginWAL(p)
+	}
+	db := c.db
+	attach := !db.ready.Load() || db.broken.Load() != nil
+	if len(p) == sqlitefile.FrameHeaderSize {
+		f := sqlitefile.ParseFrame(p)
+		// Other salts than we know: an outsider began the WAL anew.
+		attach = attach || db.generation.Load() != saltKey(f.Salt)
+		if f.Commit != 0 {
+			c.commitFrame(off)
+		}
+	}
+	if attach {
+		return db.do(true, func() error { return db.settleWAL(c.files()) })
+	}
+	return nil
+}
+
+// commitFrame takes down the moment and the note of a commit.
+func (c *Conn) commitFrame(off int64) {
+	size := c.walPageSize()
+	if size == 0 {
+		return
+	}
+	frame := uint32((off-sqlitefile.WALHeaderSize)/int64(sqlitefile.FrameHeaderSize+size)) + 1
+	c.walCommit = frame
+	c.db.commits.add(frame, commitNote{c.db.now(), c.note})
+}
+
+// beginWAL is called before the header of a WAL generation is written, over
+// the last one's. From then on the old frames are lost, so the trail must have
+// them, durably. The new salts are noted so that any process knows that the
+// frames under them continue the trail.
+func (c *Conn) beginWAL(p []byte) error {
+	hdr, err := sqlitefile.ParseWALHeader(p)
+	if err != nil {
+		return fmt.Errorf("the header being written to the WAL: %w", err)
+	}
+	c.walPage = hdr.PageSize
+	db := c.db
+	return db.do(true, func() error {
+		if err := db.settleWAL(c.files()); err != nil {
+			return err
+		}
+		if st := &db.table.stamp; !st.WALSaltSet || st.WALSalt != hdr.Salt {
+			st.WALSalt, st.WALSaltSet, st.WALEmpty = hdr.Salt, true, false
+			db.commits.clear()
+			db.exclusiveEnd.Store(0)
+			if err := db.table.writeStamp(); err != nil {
+				return err
+			}
+		}
+		db.generation.Store(saltKey(hdr.Salt))
+		return db.durable()
+	})
+}
+
+// settleWAL records everything that the WAL has, and brings trail and database
+// to agreement where that is not enough. The caller holds a lock of SQLite
+// under which nobody else commits or begins the WAL anew.
+//
+// Until it succeeds commits and checkpoints are refused: the transactions so
+// far are safe in the WAL.
+func (db *DB) settleWAL(src files) error {
+	var err error
+	if db.attached && !db.doubt {
+		err = db.catchUp(src)
+	}
+	if err == nil && (!db.attached || db.doubt) {
+		err = db.reconcile(db.files(src))
+	}
+	if err == nil {
+		db.broken.Store(nil)
+	}
+	return err
+}
+
+// durable syncs what is recorded, and ends a tail that has grown large.
+func (db *DB) durable() error {
+	if db.w.Unsynced() {
+		if err := db.w.Sync(); err != nil {
+			return err
+		}
+	}
+	return db.rotate()
+}
+
+// TruncateWAL is called before the WAL is cut.
+func (c *Conn) TruncateWAL(size int64) error {
+	if !c.db.ready.Load() && !c.db.exists() {
+		return nil
+	}
+	db := c.db
+	return db.do(false, func() error {
+		if err := db.settleWAL(c.files()); err != nil {
+			return err
+		}
+		if size == 0 {
+			db.table.stamp.WALEmpty, db.table.stamp.WALSaltSet = true, false
+			if err := db.table.writeStamp(); err != nil {
+				return err
+			}
+		}
+		return db.durable()
+	})
+}
+
+// CheckpointStart is called before a checkpoint writes to the database file.
+// SQLite gives it no way to fail: if it does, the checkpoint's writes do.
+func (c *Conn) CheckpointStart() {
+	c.ckptErr = nil
+	if c.wal == nil || !c.db.ready.Load() && !c.db.exists() {
+		return
+	}
+	c.ckptErr = c.db.do(false, func() error {
+		if err := c.db.settleWAL(c.files()); err != nil {
+			return err
+		}
+		return c.db.durable()
+	})
+	if c.ckptErr != nil {
+		c.db.opt.Log.Error("record the WAL before a checkpoint", "trail", c.db.opt.Dir, "err", c.ckptErr)
+	}
+}
+
+// CheckpointDone is called after a checkpoint.
+func (c *Conn) CheckpointDone() { c.ckptErr = nil }
+
+// committedWAL is called after a WAL transaction has become visible.
+func (c *Conn) committedWAL() {
+	db := c.db
+	if c.walCommit == 0 {
+		return
+	}
+	c.note = ""
+	if c.exclusive {
+		c.private = true
+		db.exclusiveEnd.Store(c.walCommit)
+	}
+	if db.running.Load() {
+		db.notify()
+		return
+	}
+	src := c.files()
+	src.end = c.walCommit
+	err := db.do(false, func() error { return db.catchUp(src) })
+	if err != nil {
+		db.broken.Store(&err)
+		c.fail("record a transaction of the WAL", err)
+	}
+}
+
+// WALDeleted is told that one of our connections, the last to close, deleted
+// the WAL of the database at path: it had recorded everything before.
+func WALDeleted(path string) {
+	registry.mu.Lock()
+	var dbs []*DB
+	for _, db := range registry.m {
+		if db.path == path {
+			dbs = append(dbs, db)
+		}
+	}
+	registry.mu.Unlock()
+	for _, db := range dbs {
+		if !db.ready.Load() {
+			continue
+		}
+		err := db.do(false, func() error {
+			db.table.stamp.WALEmpty, db.table.stamp.WALSaltSet = true, false
+			return db.table.writeStamp()
+		})
+		if err != nil {
+			db.doubtful()
+		}
+	}
+}

@@ -1,0 +1,333 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pagetrail/pagetrail/internal/durable"
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+// Suffix is what the name of a trail adds to the name of its database.
+const Suffix = "-pagetrail"
+
+// Options say how a database is captured. The zero value works.
+type Options struct {
+	FS        durable.FS  // where the trail is; default [durable.OS]
+	Dir       string      // the trail; default the database's path + Suffix
+	Mode      fs.FileMode // of the trail's files; default the database's
+	SealBytes int64       // the tail is sealed when larger; default of journal
+	// ByPath says that the database and its WAL can be read by opening their
+	// paths through FS, as with the operating system's VFS. Then encoding of
+	// WAL transactions runs beside the writer; else within its commit.
+	ByPath   bool
+	Progress func(done, total int64) // bytes of a base being written; may be nil
+	Log      *slog.Logger            // default: discard
+	Now      func() time.Time        // default time.Now
+}
+
+func (o Options) withDefaults(path string) Options {
+	if o.FS == nil {
+		o.FS = durable.OS
+	}
+	if o.Dir == "" {
+		o.Dir = path + Suffix
+	}
+	if o.Mode == 0 {
+		o.Mode = 0o644
+		if fi, err := o.FS.Stat(path); err == nil {
+			o.Mode = fi.Mode().Perm()
+		}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// DB is the capture of one database in this process, shared by its
+// connections. Its methods may be called concurrently.
+type DB struct {
+	path string
+	opt  Options
+	refs int // guarded by registry.mu
+
+	mu       sync.Mutex // guards what follows; taken before the trail's lock
+	w        *journal.Writer
+	table    *table
+	b        builder
+	last     journal.Tx // state after the last committed transaction
+	attached bool       // trail and database were brought to agreement
+	doubt    bool       // ... and something happened since that may have parted them
+	wal      walState
+	walRefs  int         // connections that have the WAL open
+	own      ownFiles    // handles of our own on database, WAL and wal-index
+	moving   atomic.Bool // the trail's lock is held
+	running  atomic.Bool // the goroutine that encodes is there
+	wake     chan struct{}
+	stopped  chan struct{}
+
+	walMu        sync.Mutex // serialises opening and closing of the WAL; taken before mu
+	commits      commitLog
+	ready        atomic.Bool           // attached and not in doubt: a WAL write needs nothing but forwarding
+	generation   atomic.Uint64         // salts of the WAL that the trail follows
+	exclusiveEnd atomic.Uint32         // last commit frame under locking_mode=EXCLUSIVE, which has no wal-index
+	broken       atomic.Pointer[error] // why the last catch-up beside the writer stopped
+	sealing      sync.WaitGroup
+}
+
+// ownFiles are the engine's handles for reading beside the connections.
+type ownFiles struct{ main, wal, shm durable.File }
+
+var registry = struct {
+	mu sync.Mutex
+	m  map[string]*DB
+}{m: map[string]*DB{}}
+
+// Acquire returns the capture of the database at path, which must be absolute;
+// Release gives it back. Options count for the first connection of a process.
+func Acquire(path string, o Options) (*DB, error) {
+	registry.mu.Lock()
+	defer registry.mu.Unlock()
+	o = o.withDefaults(path)
+	key := path + "\x00" + o.Dir
+	db := registry.m[key]
+	if db == nil {
+		db = &DB{path: path, opt: o, wake: make(chan struct{}, 1)}
+		registry.m[key] = db
+	}
+	db.refs++
+	return db, nil
+}
+
+// Release gives back what Acquire returned. With the last connection of the
+// process the trail is left in order and closed.
+func (db *DB) Release() error {
+	registry.mu.Lock()
+	defer registry.mu.Unlock()
+	if db.refs--; db.refs > 0 {
+		return nil
+	}
+	for k, v := range registry.m {
+		if v == db {
+			delete(registry.m, k)
+		}
+	}
+	return db.close()
+}
+
+func (db *DB) close() error {
+	db.stopEncoder()
+	db.sealing.Wait()
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.w == nil {
+		return nil
+	}
+	err := db.stampClean()
+	db.closeOwn()
+	return errors.Join(err, db.closeTrail())
+}
+
+// closeTrail closes the trail; the next use opens it and reconciles.
+func (db *DB) closeTrail() error {
+	err := errors.Join(db.table.close(), db.w.Close())
+	db.w, db.table, db.attached = nil, nil, false
+	db.wal.lose()
+	db.setDoubt(false)
+	return err
+}
+
+// stampClean notes how the database looks now that everything in it is
+// recorded, so that the next process to open it need not compare it.
+func (db *DB) stampClean() error {
+	if !db.attached || db.doubt {
+		return nil
+	}
+	if err := db.lock(); err != nil {
+		return err
+	}
+	defer db.unlock()
+	if db.doubt || db.w.Prepared() || !db.table.describes(db.last) {
+		return nil
+	}
+	id, err := identify(db.opt.FS, db.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	db.table.stamp.Clean, db.table.stamp.File = true, id
+	return db.table.writeStamp()
+}
+
+// openTrail opens the trail for appending; create makes it if there is none.
+func (db *DB) openTrail(create bool) error {
+	if db.w != nil {
+		return nil
+	}
+	w, err := journal.OpenWriter(db.opt.Dir, &journal.WriterOptions{
+		FS: db.opt.FS, Mode: db.opt.Mode, SealBytes: db.opt.SealBytes, Create: create,
+	})
+	if err != nil {
+		return err
+	}
+	t, err := openTable(db.opt.FS, db.opt.Dir, db.opt.Mode)
+	if err != nil {
+		w.Close()
+		return err
+	}
+	db.w, db.table = w, t
+	return nil
+}
+
+// exists says whether there is a trail.
+func (db *DB) exists() bool {
+	_, err := db.opt.FS.Stat(db.opt.Dir)
+	return err == nil
+}
+
+// lock takes the trail's lock and takes in what other processes appended.
+func (db *DB) lock() error {
+	moved, err := db.w.Lock()
+	if err != nil {
+		return fmt.Errorf("lock the trail %s: %w", db.opt.Dir, err)
+	}
+	if moved || !db.table.valid {
+		if err := db.table.reload(); err != nil {
+			db.unlock()
+			return err
+		}
+		db.wal.lose()
+	}
+	db.last = db.w.Committed()
+	return nil
+}
+
+func (db *DB) unlock() { db.w.Unlock() }
+
+// now is the time for a record.
+func (db *DB) now() journal.Time { return journal.Time(db.opt.Now().UnixMicro()) }
+
+// rotate ends a tail that has grown large, when all its records are durable in
+// the database as well, and has the ended one sealed in the background.
+func (db *DB) rotate() error {
+	if !db.w.Full() {
+		return nil
+	}
+	if err := db.w.Rotate(); err != nil {
+		return err
+	}
+	db.sealing.Add(1)
+	go func() {
+		defer db.sealing.Done()
+		_, err := journal.Seal(context.Background(), db.opt.Dir, &journal.WriterOptions{FS: db.opt.FS, Mode: db.opt.Mode})
+		if err != nil {
+			db.opt.Log.Error("seal a segment of the trail", "trail", db.opt.Dir, "err", err)
+		}
+	}()
+	return nil
+}
+
+// position catches up and returns the last committed transaction. It leaves a
+// database that nobody has written through the VFS as it is.
+func (db *DB) position(src files) (journal.Tx, journal.Identity, error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.w == nil {
+		if !db.exists() {
+			return journal.Tx{}, journal.Identity{}, nil
+		}
+		if err := db.openTrail(false); err != nil {
+			return journal.Tx{}, journal.Identity{}, err
+		}
+	}
+	if err := db.lock(); err != nil {
+		return journal.Tx{}, journal.Identity{}, err
+	}
+	defer db.unlock()
+	if db.attached && db.walRefs > 0 {
+		if err := db.catchUp(src); err != nil {
+			return journal.Tx{}, journal.Identity{}, err
+		}
+	}
+	return db.last, db.w.Identity(), nil
+}
+
+// openOwn opens handles for reading beside the connections, where that works.
+func (db *DB) openOwn() {
+	if !db.opt.ByPath || db.own.wal != nil {
+		return
+	}
+	open := func(name string) durable.File {
+		f, err := db.opt.FS.OpenFile(name, os.O_RDONLY, 0)
+		if err != nil {
+			return nil
+		}
+		return f
+	}
+	db.own = ownFiles{open(db.path), open(db.path + "-wal"), open(db.path + "-shm")}
+	if db.own.main == nil || db.own.wal == nil {
+		db.closeOwn()
+	}
+}
+
+func (db *DB) closeOwn() {
+	for _, f := range []durable.File{db.own.main, db.own.wal, db.own.shm} {
+		if f != nil {
+			f.Close()
+		}
+	}
+	db.own = ownFiles{}
+}
+
+// Dir is the trail's directory.
+func (db *DB) Dir() string { return db.opt.Dir }
+
+// Attached says that something was written through the VFS, so that every
+// commit is captured from then on.
+func (db *DB) Attached() bool {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.attached
+}
+
+// Problem is why the capture is behind, nil when it is not.
+func (db *DB) Problem() error {
+	if err := db.broken.Load(); err != nil {
+		return *err
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.doubt {
+		return errors.New("the database was changed without pagetrail; what differs is recorded with the next write")
+	}
+	return nil
+}
+
+// WALFrames is the number of committed frames in the WAL that are not known to
+// be in the database file yet, 0 when the wal-index cannot be read.
+func (db *DB) WALFrames() int {
+	db.mu.Lock()
+	src := db.files(files{})
+	db.mu.Unlock()
+	if src.shm == nil {
+		return 0
+	}
+	idx, ok := readIndex(src.shm)
+	if !ok || idx.Backfill > idx.MxFrame {
+		return 0
+	}
+	return int(idx.MxFrame - idx.Backfill)
+}

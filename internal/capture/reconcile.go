@@ -1,0 +1,405 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/pagetrail/pagetrail/diff"
+	"github.com/pagetrail/pagetrail/internal/sqlitefile"
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+// view is a committed state of the database, as SQLite would read it.
+type view struct {
+	size   int    // page size, 0 for an empty database
+	count  uint32 // pages
+	page   func(no uint32, buf []byte) error
+	origin journal.Origin
+}
+
+// reconcile brings trail and database to agreement. The caller holds db.mu,
+// the trail's lock, and a lock of SQLite under which the committed state
+// stands still: RESERVED, or WAL_WRITE, or the lock of a checkpoint. The steps:
+//
+//  1. A prepared record without its mark: its connection died, or could not
+//     write the mark, between the preparation and the end of the commit. If the
+//     database is in the state that the record leads to, SQLite kept the
+//     transaction and it is confirmed; else it was rolled back and is dropped.
+//  2. No record at all: the database is new to us. If it has pages they become
+//     the base of the trail, TXID 1.
+//  3. A WAL that continues where the trail ends, and a table of page hashes
+//     that adds up: the trail is right up to there, and the frames after it are
+//     recorded one by one. They are there when a process died before it
+//     recorded its commits, and when somebody wrote without the VFS.
+//  4. A WAL that lost frames which the trail has (a power cut took what was not
+//     synced): SQLite does not have these transactions, so the records go too.
+//  5. No WAL, and the file as it was when the last process left it in order:
+//     nothing happened.
+//  6. Anything else: a rolled-back hot journal, whose free-list leaves are not
+//     restored, writers without the VFS, a file that was replaced or begun
+//     anew. All pages are compared with the table, and what differs is recorded
+//     once, as a catch-up.
+func (db *DB) reconcile(src files) error {
+	v, err := db.view(src)
+	if err != nil {
+		return err
+	}
+	if db.w.Prepared() { // 1
+		if err := db.decide(v); err != nil {
+			return err
+		}
+	}
+	switch {
+	case db.last.TXID == 0: // 2
+		err = db.adopt(v)
+	case !db.agrees(src, v): // 3, 4, 5
+		err = db.compare(v) // 6
+	}
+	if err != nil {
+		return err
+	}
+	db.attached = true
+	db.setDoubt(false)
+	if v.origin.WAL {
+		db.generation.Store(saltKey(v.origin.Salt))
+		return db.catchUp(src)
+	}
+	if st := &db.table.stamp; !st.WALEmpty {
+		st.goesWith(v.origin)
+		return db.table.writeStamp()
+	}
+	return nil
+}
+
+// setDoubt says whether trail and database have to be reconciled again.
+func (db *DB) setDoubt(doubt bool) {
+	db.doubt = doubt
+	db.ready.Store(db.attached && !doubt)
+}
+
+// view finds the committed state. With a WAL in use it leaves db.wal at the
+// last committed frame.
+func (db *DB) view(src files) (view, error) {
+	if src.wal != nil {
+		hdr, limit, ok, err := db.wal.visibleEnd(src.wal, src.shm, src.end)
+		if err != nil {
+			return view{}, err
+		}
+		if ok {
+			v, err := db.walView(src, hdr, limit)
+			if err != nil || v.count != 0 {
+				return v, err
+			}
+		}
+	}
+	return fileView(src.main)
+}
+
+// walView is the state after the last commit up to frame limit; count 0 when
+// there is none.
+func (db *DB) walView(src files, hdr sqlitefile.WALHeader, limit uint32) (view, error) {
+	s := &db.wal
+	s.begin(hdr)
+	s.located = false
+	v := view{size: hdr.PageSize}
+	err := s.commits(src.wal, limit, false, func(f sqlitefile.Frame, n uint32) error {
+		v.count = f.Commit
+		v.origin = journal.Origin{WAL: true, Salt: hdr.Salt, Frame: n, Checksum: f.Checksum}
+		return nil
+	})
+	from := &walSource{s, src.main, src.wal}
+	v.page = from.page
+	return v, err
+}
+
+// fileView is the state of a database file that no WAL goes with.
+func fileView(main io.ReaderAt) (view, error) {
+	var b [sqlitefile.HeaderSize]byte
+	n, err := main.ReadAt(b[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return view{}, err
+	}
+	if n == 0 {
+		return view{}, nil
+	}
+	h, err := sqlitefile.ParseHeader(b[:n])
+	if err != nil {
+		return view{}, err
+	}
+	size := int64(0)
+	if s, ok := main.(interface{ Size() (int64, error) }); ok {
+		if size, err = s.Size(); err != nil {
+			return view{}, err
+		}
+	}
+	return view{
+		size: h.PageSize, count: h.Pages(size),
+		page:   func(no uint32, buf []byte) error { return readPage(main, no, buf) },
+		origin: journal.Origin{ChangeCounter: h.ChangeCounter},
+	}, nil
+}
+
+// scan calls fn with every page of v but the lock-byte page.
+func (v *view) scan(fn func(no uint32, page []byte) error) error {
+	if v.count == 0 {
+		return nil
+	}
+	buf, lock := make([]byte, v.size), diff.LockPage(v.size)
+	for no := uint32(1); no <= v.count && no != 0; no++ {
+		if no == lock {
+			continue
+		}
+		if err := v.page(no, buf); err != nil {
+			return fmt.Errorf("read page %d: %w", no, err)
+		}
+		if err := fn(no, buf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *view) sum() (sum diff.Sum, err error) {
+	err = v.scan(func(no uint32, page []byte) error {
+		sum = sum.Add(diff.PageSum(no, page))
+		return nil
+	})
+	return sum, err
+}
+
+// decide confirms or drops the prepared last record (step 1).
+func (db *DB) decide(v view) error {
+	sum, err := v.sum()
+	if err != nil {
+		return err
+	}
+	p := db.w.Last()
+	if p.Sum == sum && p.PageCount == v.count && p.PageSize == v.size {
+		err = db.w.Confirm()
+	} else {
+		err = db.w.Drop()
+	}
+	db.last = db.w.Committed()
+	return err
+}
+
+// adopt makes the pages of v the base of an empty trail (step 2).
+func (db *DB) adopt(v view) error {
+	if err := db.table.reset(); err != nil {
+		return err
+	}
+	if v.count == 0 {
+		return db.table.flush(db.last)
+	}
+	at := db.now()
+	base, err := db.w.CreateBase(v.size, v.count, at, true)
+	if err != nil {
+		return fmt.Errorf("write the base of %s: %w", db.path, err)
+	}
+	total := int64(v.count) * int64(v.size)
+	err = v.scan(func(no uint32, page []byte) error {
+		if db.opt.Progress != nil && no%1024 == 0 {
+			db.opt.Progress(int64(no)*int64(v.size), total)
+		}
+		if err := db.table.set(no, diff.PageSum(no, page)); err != nil {
+			return err
+		}
+		return base.WritePages(no, page)
+	})
+	if err != nil {
+		base.Abort()
+		return fmt.Errorf("write the base of %s: %w", db.path, err)
+	}
+	sum := base.Sum()
+	if _, err := base.Commit(); err != nil {
+		return fmt.Errorf("write the base of %s: %w", db.path, err)
+	}
+	tx := journal.Tx{Kind: journal.Base, Time: at, PageSize: v.size, PageCount: v.count, Sum: sum, Origin: v.origin}
+	if tx, err = db.w.Add(tx, diff.Body{}, 0, false); err != nil {
+		return err
+	}
+	if err := db.flush(tx); err != nil {
+		return err
+	}
+	if db.opt.Progress != nil {
+		db.opt.Progress(total, total)
+	}
+	db.wal.located = v.origin.WAL
+	return db.w.Sync()
+}
+
+// agrees says whether trail and database agree without a comparison of all
+// pages (steps 3 to 5); db.wal is then where the trail ends.
+func (db *DB) agrees(src files, v view) bool {
+	if !db.table.describes(db.last) {
+		return false
+	}
+	trusted := db.table.stamp.Clean || db.attached && !db.doubt
+	if !v.origin.WAL {
+		return trusted && db.unchanged(v)
+	}
+	hdr := db.wal.hdr
+	switch err := db.locate(src, hdr); {
+	case errors.Is(err, errAhead):
+		return db.cut(src, hdr)
+	case err != nil:
+		return false
+	}
+	if trusted {
+		return true
+	}
+	sum, err := db.table.total()
+	return err == nil && sum == db.last.Sum
+}
+
+// unchanged compares the file and its first page with what is known of them.
+func (db *DB) unchanged(v view) bool {
+	if v.count != db.last.PageCount || v.size != db.last.PageSize {
+		return false
+	}
+	if st := &db.table.stamp; st.Clean {
+		id, err := identify(db.opt.FS, db.path)
+		if err != nil || id != st.File {
+			return false
+		}
+	}
+	if v.count == 0 {
+		return true
+	}
+	buf := make([]byte, v.size)
+	if err := v.page(1, buf); err != nil {
+		return false
+	}
+	was, err := db.table.get(1)
+	return err == nil && was == diff.PageSum(1, buf)
+}
+
+// cut removes the records whose frames the WAL has lost (step 4). The table is
+// ahead then, so that the pages are compared in any case.
+func (db *DB) cut(src files, hdr sqlitefile.WALHeader) bool {
+	var keep journal.TXID
+	frames := map[uint32][2]uint32{}
+	s := &db.wal
+	s.begin(hdr)
+	s.located = false
+	if err := s.commits(src.wal, ^uint32(0), false, func(f sqlitefile.Frame, n uint32) error {
+		frames[n] = f.Checksum
+		return nil
+	}); err != nil {
+		return false
+	}
+	for r, err := range db.w.Records(db.w.TailFirst()) {
+		if err != nil {
+			return false
+		}
+		o := r.Origin
+		if o.WAL && o.Salt == hdr.Salt && frames[o.Frame] != o.Checksum {
+			break
+		}
+		keep = r.TXID
+	}
+	if keep != 0 && keep != db.last.TXID {
+		if err := db.w.CutAfter(keep); err != nil {
+			db.opt.Log.Error("cut lost transactions from the trail", "trail", db.opt.Dir, "after", keep, "err", err)
+		}
+		db.last = db.w.Committed()
+	}
+	return false
+}
+
+// compare finds what differs from the state that the trail ends in and records
+// it (step 6).
+func (db *DB) compare(v view) error {
+	trusted := db.table.describes(db.last) && v.size == db.last.PageSize
+	var sum, expect diff.Sum
+	var changed []entry
+	expect = db.last.Sum
+	err := v.scan(func(no uint32, page []byte) error {
+		h := diff.PageSum(no, page)
+		sum = sum.Add(h)
+		if trusted && no <= db.last.PageCount {
+			was, err := db.table.get(no)
+			if err != nil || was == h {
+				return err
+			}
+			expect = expect.Sub(was)
+		}
+		expect = expect.Add(h)
+		changed = append(changed, entry{no, h})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if trusted {
+		tx := journal.Tx{PageCount: v.count, Sum: expect}
+		if err := db.b.dropped(db.table, db.last, &tx); err != nil {
+			return err
+		}
+		expect = tx.Sum
+	}
+	if !trusted || expect != sum {
+		// The table is not that of the trail's state, so it cannot tell which
+		// pages differ from it: take them all.
+		if changed, err = allPages(v); err != nil {
+			return err
+		}
+	}
+	tx := db.last
+	if sum != tx.Sum || v.count != tx.PageCount || v.size != tx.PageSize {
+		if tx, err = db.recordCatchUp(v, sum, changed); err != nil {
+			return err
+		}
+	}
+	if err := db.table.store(changed); err != nil {
+		return err
+	}
+	db.last = tx
+	db.wal.located = v.origin.WAL
+	tx.Origin = v.origin
+	return db.table.flush(tx)
+}
+
+func allPages(v view) (all []entry, err error) {
+	err = v.scan(func(no uint32, page []byte) error {
+		all = append(all, entry{no, diff.PageSum(no, page)})
+		return nil
+	})
+	return all, err
+}
+
+// recordCatchUp appends the pages changed, in full, as one record.
+func (db *DB) recordCatchUp(v view, sum diff.Sum, changed []entry) (journal.Tx, error) {
+	nos := make([]uint32, len(changed))
+	for i, e := range changed {
+		nos[i] = e.no
+	}
+	tx := journal.Tx{
+		Kind: journal.CatchUp, Time: db.now(), Sum: sum,
+		PageSize: v.size, PageCount: v.count, Origin: v.origin,
+	}
+	if v.count == 0 {
+		tx.PageSize = db.last.PageSize
+	}
+	tx, pages, err := db.b.record(db.w, db.table, db.last, tx, nos, viewSource{v}, false)
+	if err != nil {
+		db.w.Reset()
+		return tx, err
+	}
+	if err := db.w.Flush(); err != nil {
+		return tx, err
+	}
+	db.opt.Log.Warn("the database was changed without pagetrail; recorded what differs",
+		"database", db.path, "txid", tx.TXID, "pages", pages)
+	return tx, nil
+}
+
+// viewSource hands the pages of a state to the builder.
+type viewSource struct{ v view }
+
+func (s viewSource) oldPage(int, uint32, []byte) (bool, error) { return false, nil }
+
+func (s viewSource) newPage(_ int, no uint32, buf []byte) ([]byte, error) {
+	return buf, s.v.page(no, buf)
+}

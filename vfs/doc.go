@@ -1,0 +1,81 @@
+// Package vfs captures every committed transaction of a SQLite database.
+//
+// It is a [SQLite VFS] for [github.com/ncruces/go-sqlite3]. One import and one
+// change of the DSN are all it takes:
+//
+//	import (
+//		_ "github.com/ncruces/go-sqlite3/driver"
+//		_ "github.com/pagetrail/pagetrail/vfs"
+//	)
+//
+//	db, err := sql.Open("sqlite3", "file:app.db?vfs=pagetrail")
+//
+// From then on each commit is appended, as a patch of the pages it changed, to
+// the trail: the directory app.db-pagetrail. `pagetrail hydrate` makes the
+// database of any transaction or moment out of it, bit for bit.
+//
+// # What is guaranteed
+//
+// The database stays a plain SQLite file, with the bytes it would have without
+// this package: no tables, no changed pragmas, no forced checkpoints. Leave
+// ?vfs=pagetrail away and it is an ordinary database; what programs without the
+// VFS write to it is noticed at the next write through it and recorded as one
+// transaction.
+//
+// The trail has exactly the transactions that SQLite has. It is as durable as
+// SQLite itself is in the same mode: synced with the database in rollback
+// modes; in WAL mode, where a commit is not synced (synchronous=NORMAL) or only
+// the WAL is, the WAL rebuilds what a crash takes from the trail's end, and the
+// trail is synced before a checkpoint gives the WAL up. No sync is added to a
+// commit.
+//
+// When the trail cannot be written (a full disk, a directory without
+// permission) the commit fails with a SQLite error and is rolled back; in WAL
+// mode, where the encoding runs beside the writer, the next commit does. A
+// panic in a callback of the application, or of ours, becomes an error too.
+//
+// All journal modes, page sizes, synchronous and locking_mode settings are
+// captured, and transactions over several attached databases. Databases in
+// memory, temporary databases and tables pass through untouched.
+//
+// # Settings
+//
+// Parameters of the DSN, for one database:
+//
+//	trail=DIR              where the trail is; relative to the database's directory;
+//	                       default: the database's name + "-pagetrail"
+//	checkpoint=background  checkpoints run on a connection and goroutine of their
+//	                       own, so that no commit waits for one; the WAL stays bounded
+//	encode=inline          in WAL mode, encode within the commit instead of beside
+//	                       it: later commits never fail for an earlier one
+//
+// [Register] makes VFSes with other defaults, or over another VFS than the
+// operating system's, one that encrypts for instance.
+//
+// PRAGMAs, each also to be had in Go by [Of] and [Raw]:
+//
+//	PRAGMA pagetrail_txid            the last committed transaction
+//	PRAGMA pagetrail_position        database, timeline, TXID and state checksum, JSON
+//	PRAGMA pagetrail_status          how the capture is doing, JSON, see [Status]
+//	PRAGMA pagetrail_note='text'     attach a note to this connection's next transaction
+//	PRAGMA pagetrail_point='name'    name the last transaction: a restore point
+//
+// # First use on an existing database
+//
+// The first write through the VFS copies the database into the trail as its
+// base, under SQLite's write lock: readers go on, other writers wait. See
+// Options.Progress.
+//
+// # Concurrency
+//
+// Any number of connections, goroutines and processes may write a database,
+// as SQLite allows. All of them should use the VFS.
+//
+// # Requirements
+//
+// The locks of the operating system's VFS must be those of C SQLite: do not
+// build with the tags sqlite3_flock or sqlite3_dotlk when other programs use
+// the database. Network file systems are not supported, as for SQLite's WAL.
+//
+// [SQLite VFS]: https://sqlite.org/vfs.html
+package vfs

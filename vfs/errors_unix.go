@@ -1,0 +1,22 @@
+//go:build unix
+
+package vfs
+
+import (
+	"io/fs"
+	"syscall"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+// errorCodes are the result codes of errors that an application may want to
+// tell apart.
+var errorCodes = map[error]sqlite3.ErrorCode{
+	syscall.ENOSPC:    sqlite3.FULL,
+	syscall.EDQUOT:    sqlite3.FULL,
+	fs.ErrPermission:  sqlite3.READONLY,
+	syscall.EROFS:     sqlite3.READONLY,
+	journal.ErrLocked: sqlite3.BUSY,
+}

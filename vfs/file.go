@@ -1,0 +1,259 @@
+package vfs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/util/vfsutil"
+	sqlitevfs "github.com/ncruces/go-sqlite3/vfs"
+
+	"github.com/pagetrail/pagetrail/internal/capture"
+)
+
+// wrapped forwards every optional interface of a file, since embedding hides
+// them. Left out on purpose: a memory mapper, so that all reads and writes are
+// seen; batch-atomic writes, which freeze the change counter; and chunk sizes,
+// whose interface cannot say that the file beneath has none.
+type wrapped struct{ sqlitevfs.File }
+
+var (
+	_ sqlitevfs.FileUnwrap             = wrapped{}
+	_ sqlitevfs.FileLockState          = wrapped{}
+	_ sqlitevfs.FilePersistWAL         = wrapped{}
+	_ sqlitevfs.FilePowersafeOverwrite = wrapped{}
+	_ sqlitevfs.FileSizeHint           = wrapped{}
+	_ sqlitevfs.FileHasMoved           = wrapped{}
+	_ sqlitevfs.FileOverwrite          = wrapped{}
+	_ sqlitevfs.FilePragma             = wrapped{}
+	_ sqlitevfs.FileBusyHandler        = wrapped{}
+	_ sqlitevfs.FileSharedMemory       = wrapped{}
+)
+
+// Unwrap returns the file beneath.
+func (w wrapped) Unwrap() sqlitevfs.File { return w.File }
+
+func (w wrapped) LockState() sqlitevfs.LockLevel { return vfsutil.WrapLockState(w.File) }
+func (w wrapped) PersistWAL() bool               { return vfsutil.WrapPersistWAL(w.File) }
+func (w wrapped) SetPersistWAL(keep bool)        { vfsutil.WrapSetPersistWAL(w.File, keep) }
+func (w wrapped) PowersafeOverwrite() bool       { return vfsutil.WrapPowersafeOverwrite(w.File) }
+func (w wrapped) SetPowersafeOverwrite(on bool)  { vfsutil.WrapSetPowersafeOverwrite(w.File, on) }
+func (w wrapped) SizeHint(size int64) error      { return vfsutil.WrapSizeHint(w.File, size) }
+func (w wrapped) HasMoved() (bool, error)        { return vfsutil.WrapHasMoved(w.File) }
+func (w wrapped) Overwrite() error               { return vfsutil.WrapOverwrite(w.File) }
+func (w wrapped) BusyHandler(fn func() bool)     { vfsutil.WrapBusyHandler(w.File, fn) }
+
+func (w wrapped) Pragma(name, value string) (string, error) {
+	return vfsutil.WrapPragma(w.File, name, value)
+}
+
+// SharedMemory returns the instance beneath, untouched: SQLite calls methods
+// of it that cannot be wrapped.
+func (w wrapped) SharedMemory() sqlitevfs.SharedMemory { return vfsutil.WrapSharedMemory(w.File) }
+
+// SetDB forwards the connection to a file that asks for it.
+func (w wrapped) SetDB(db any) {
+	if f, ok := w.File.(interface{ SetDB(any) }); ok {
+		f.SetDB(db)
+	}
+}
+
+// DeviceCharacteristics hides what would let SQLite write without a journal.
+// See https://sqlite.org/c3ref/c_iocap_atomic.html.
+func (w wrapped) DeviceCharacteristics() sqlitevfs.DeviceCharacteristic {
+	const atomic = sqlitevfs.IOCAP_BATCH_ATOMIC | sqlitevfs.IOCAP_ATOMIC |
+		sqlitevfs.IOCAP_ATOMIC512 | sqlitevfs.IOCAP_ATOMIC1K | sqlitevfs.IOCAP_ATOMIC2K |
+		sqlitevfs.IOCAP_ATOMIC4K | sqlitevfs.IOCAP_ATOMIC8K | sqlitevfs.IOCAP_ATOMIC16K |
+		sqlitevfs.IOCAP_ATOMIC32K | sqlitevfs.IOCAP_ATOMIC64K
+	return w.File.DeviceCharacteristics() &^ atomic
+}
+
+// recovered makes a panic of ours an SQLite error: it must not unwind through
+// SQLite, which would leave the connection in the middle of something.
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = sqlitevfs.SystemError(fmt.Errorf("pagetrail: internal error: %v", p), sqlite3.IOERR)
+	}
+}
+
+// mainFile is the database file of one connection.
+type mainFile struct {
+	wrapped
+	db           *capture.DB
+	conn         *capture.Conn
+	vfs          *captureVFS
+	path         string
+	checkpointer *checkpointer // nil: none
+}
+
+var (
+	_ sqlitevfs.FileSync           = (*mainFile)(nil)
+	_ sqlitevfs.FileCommitPhaseTwo = (*mainFile)(nil)
+	_ sqlitevfs.FileCheckpoint     = (*mainFile)(nil)
+)
+
+func (f *mainFile) Close() (err error) {
+	defer recovered(&err)
+	err = f.conn.Close()
+	err = errors.Join(err, f.File.Close())
+	if f.checkpointer != nil {
+		f.checkpointer.release()
+	}
+	return errors.Join(err, f.db.Release())
+}
+
+func (f *mainFile) WriteAt(p []byte, off int64) (n int, err error) {
+	defer recovered(&err)
+	if err := f.conn.Write(len(p), off); err != nil {
+		return 0, sqlError(err, sqlite3.IOERR)
+	}
+	return f.File.WriteAt(p, off)
+}
+
+// SizeHint lets the file grow before its first write.
+// See https://sqlite.org/c3ref/c_fcntl_begin_atomic_write.html#sqlitefcntlsizehint.
+func (f *mainFile) SizeHint(size int64) (err error) {
+	defer recovered(&err)
+	if err := f.conn.Begin(); err != nil {
+		return sqlError(err, sqlite3.IOERR)
+	}
+	return f.wrapped.SizeHint(size)
+}
+
+func (f *mainFile) Truncate(size int64) (err error) {
+	defer recovered(&err)
+	if err := f.conn.Truncate(size); err != nil {
+		return sqlError(err, sqlite3.IOERR)
+	}
+	return f.File.Truncate(size)
+}
+
+// Sync syncs the database and, side by side, the record of the transaction.
+func (f *mainFile) Sync(flags sqlitevfs.SyncFlag) (err error) {
+	defer recovered(&err)
+	if !f.conn.Unsynced() {
+		return f.File.Sync(flags)
+	}
+	trail := make(chan error, 1)
+	go func() {
+		var err error
+		defer func() { trail <- err }()
+		defer recovered(&err)
+		err = f.conn.Sync()
+	}()
+	err = f.File.Sync(flags)
+	if terr := <-trail; err == nil && terr != nil {
+		err = sqlError(terr, sqlite3.IOERR)
+	}
+	return err
+}
+
+func (f *mainFile) Lock(lock sqlitevfs.LockLevel) (err error) {
+	defer recovered(&err)
+	if err := f.File.Lock(lock); err != nil {
+		return err
+	}
+	switch lock {
+	case sqlitevfs.LOCK_RESERVED:
+		if err := f.conn.Reserved(); err != nil {
+			f.File.Unlock(sqlitevfs.LOCK_SHARED)
+			return sqlError(err, sqlite3.IOERR)
+		}
+	case sqlitevfs.LOCK_EXCLUSIVE:
+		f.conn.Exclusive()
+	}
+	return nil
+}
+
+func (f *mainFile) Unlock(lock sqlitevfs.LockLevel) (err error) {
+	defer recovered(&err)
+	f.conn.Unlock()
+	return f.File.Unlock(lock)
+}
+
+// SyncSuper tells that all pages are written and the commit is next.
+// See https://sqlite.org/c3ref/c_fcntl_begin_atomic_write.html#sqlitefcntlsync.
+func (f *mainFile) SyncSuper(super string) (err error) {
+	defer recovered(&err)
+	if err := f.conn.Prepare(super); err != nil {
+		return sqlError(err, sqlite3.IOERR)
+	}
+	return vfsutil.WrapSyncSuper(f.File, super)
+}
+
+// CommitPhaseTwo tells that the transaction is committed.
+// See https://sqlite.org/c3ref/c_fcntl_begin_atomic_write.html#sqlitefcntlcommitphasetwo.
+func (f *mainFile) CommitPhaseTwo() (err error) {
+	defer recovered(&err)
+	f.conn.Committed()
+	if f.checkpointer != nil {
+		f.checkpointer.committed()
+	}
+	return vfsutil.WrapCommitPhaseTwo(f.File)
+}
+
+// CheckpointStart tells that a checkpoint is about to write to the database.
+// See https://sqlite.org/c3ref/c_fcntl_begin_atomic_write.html#sqlitefcntlckptstart.
+func (f *mainFile) CheckpointStart() {
+	f.conn.CheckpointStart()
+	vfsutil.WrapCheckpointStart(f.File)
+}
+
+func (f *mainFile) CheckpointDone() {
+	f.conn.CheckpointDone()
+	vfsutil.WrapCheckpointDone(f.File)
+}
+
+// besideFile is a rollback journal or a WAL.
+type besideFile struct {
+	wrapped
+	dir string // to be synced with the first sync, "" when that is done
+}
+
+func (f *besideFile) Sync(flags sqlitevfs.SyncFlag) error {
+	if err := f.File.Sync(flags); err != nil {
+		return err
+	}
+	if f.dir == "" {
+		return nil
+	}
+	d, err := os.Open(f.dir)
+	if err != nil {
+		return nil // as SQLite does: a directory that cannot be opened cannot be synced
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return sqlitevfs.SystemError(err, sqlite3.IOERR_DIR_FSYNC)
+	}
+	f.dir = ""
+	return nil
+}
+
+// walFile is the WAL of one connection.
+type walFile struct {
+	*besideFile
+	main *mainFile
+}
+
+func (f *walFile) WriteAt(p []byte, off int64) (n int, err error) {
+	defer recovered(&err)
+	if err := f.main.conn.WriteWAL(p, off); err != nil {
+		return 0, sqlError(err, sqlite3.IOERR)
+	}
+	return f.File.WriteAt(p, off)
+}
+
+func (f *walFile) Truncate(size int64) (err error) {
+	defer recovered(&err)
+	if err := f.main.conn.TruncateWAL(size); err != nil {
+		return sqlError(err, sqlite3.IOERR)
+	}
+	return f.File.Truncate(size)
+}
+
+func (f *walFile) Close() (err error) {
+	defer recovered(&err)
+	f.main.conn.CloseWAL()
+	return f.File.Close()
+}

@@ -1,0 +1,84 @@
+package vfs
+
+import (
+	"fmt"
+	"log/slog"
+
+	sqlitevfs "github.com/ncruces/go-sqlite3/vfs"
+)
+
+// Options say how the databases of a VFS are captured. Nil and the zero value
+// mean the defaults. The table in the package comment lists what a DSN can set
+// for one database.
+type Options struct {
+	// Base is the name of the VFS beneath, through which all files of the
+	// database are read and written; default the operating system's. With
+	// another VFS, one that encrypts for instance, transactions of WAL mode are
+	// encoded within their commit rather than beside it. The trail itself is
+	// not encrypted by it.
+	Base string
+
+	// SealBytes is how large the growing segment of a trail may become before
+	// it is compressed; default 8 MiB.
+	SealBytes int64
+
+	// Checkpoint is "background" to run checkpoints on a connection and a
+	// goroutine of their own instead of within commits. Default "": SQLite's
+	// own way.
+	Checkpoint string
+
+	// Progress is called while the base of a database that existed before its
+	// trail is written, with bytes done and in total. It is called with locks
+	// held and must not use the database. Default: none.
+	Progress func(database string, done, total int64)
+
+	// Log receives what went wrong where no caller can be told, and changes by
+	// outside writers. Default: discard.
+	Log *slog.Logger
+}
+
+const checkpointBackground = "background"
+
+func (o *Options) withDefaults() Options {
+	if o == nil {
+		return Options{}
+	}
+	return *o
+}
+
+func (o *Options) progressOf(path string) func(done, total int64) {
+	if o.Progress == nil {
+		return nil
+	}
+	return func(done, total int64) { o.Progress(path, done, total) }
+}
+
+// params are what a DSN says of one database.
+type params struct {
+	trail      string
+	checkpoint string
+	inline     bool
+}
+
+func parseParams(name *sqlitevfs.Filename, o Options) (p params, err error) {
+	p.checkpoint = o.Checkpoint
+	if s := name.URIParameter("checkpoint"); s != "" {
+		p.checkpoint = s
+	}
+	switch p.checkpoint {
+	case "", "sqlite":
+		p.checkpoint = ""
+	case checkpointBackground:
+	default:
+		return p, fmt.Errorf("pagetrail: checkpoint=%s: want \"background\" or \"sqlite\"", p.checkpoint)
+	}
+	switch s := name.URIParameter("encode"); s {
+	case "", "beside":
+	case "inline":
+		p.inline = true
+	default:
+		return p, fmt.Errorf("pagetrail: encode=%s: want \"beside\" or \"inline\"", s)
+	}
+	p.trail = trailOf(name.String(), name.URIParameter("trail"))
+	return p, nil
+}

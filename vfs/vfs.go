@@ -1,0 +1,209 @@
+package vfs
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/util/vfsutil"
+	sqlitevfs "github.com/ncruces/go-sqlite3/vfs"
+
+	"github.com/pagetrail/pagetrail/internal/capture"
+	"github.com/pagetrail/pagetrail/internal/durable"
+)
+
+// Name is the name under which importing the package registers the VFS over
+// the operating system's.
+const Name = "pagetrail"
+
+func init() {
+	if err := Register(Name, nil); err != nil {
+		panic(err)
+	}
+	sqlite3.AutoExtension(connect)
+}
+
+// Register makes a capturing VFS known to SQLite as name. Databases opened
+// with ?vfs=name are captured. Registering a name again replaces it for
+// connections opened from then on.
+func Register(name string, o *Options) error {
+	if name == "" || name == "os" {
+		return errors.New("pagetrail: the name of a VFS must not be empty or \"os\"")
+	}
+	opt := o.withDefaults()
+	base := sqlitevfs.Find(opt.Base)
+	if base == nil {
+		return errors.New("pagetrail: no VFS is registered as " + opt.Base)
+	}
+	if name == opt.Base {
+		return errors.New("pagetrail: the VFS " + name + " cannot be its own base")
+	}
+	sqlitevfs.Register(name, &captureVFS{name: name, base: base, opt: opt, os: opt.Base == "" || opt.Base == "os"})
+	return nil
+}
+
+// captureVFS is the front end of the capture engine for SQLite in Go.
+// See https://sqlite.org/c3ref/vfs.html.
+type captureVFS struct {
+	name string
+	base sqlitevfs.VFS
+	opt  Options
+	os   bool // base is the operating system's: files can be opened by path
+}
+
+var _ sqlitevfs.VFSFilename = (*captureVFS)(nil)
+
+// Open is for files without a name; SQLite calls OpenFilename.
+func (v *captureVFS) Open(name string, flags sqlitevfs.OpenFlag) (sqlitevfs.File, sqlitevfs.OpenFlag, error) {
+	return vfsutil.WrapOpen(v.base, name, flags)
+}
+
+func (v *captureVFS) OpenFilename(name *sqlitevfs.Filename, flags sqlitevfs.OpenFlag) (sqlitevfs.File, sqlitevfs.OpenFlag, error) {
+	const transient = sqlitevfs.OPEN_MEMORY | sqlitevfs.OPEN_DELETEONCLOSE
+	if name == nil || flags&transient != 0 {
+		return vfsutil.WrapOpenFilename(v.base, name, flags)
+	}
+	switch {
+	case flags&sqlitevfs.OPEN_MAIN_DB != 0:
+		return v.openMain(name, flags)
+	case flags&sqlitevfs.OPEN_WAL != 0:
+		return v.openWAL(name, flags)
+	case flags&sqlitevfs.OPEN_MAIN_JOURNAL != 0:
+		f, flags, err := v.openBeside(name, flags)
+		if err != nil {
+			return nil, flags, err
+		}
+		return f, flags, nil
+	}
+	return vfsutil.WrapOpenFilename(v.base, name, flags)
+}
+
+func (v *captureVFS) openMain(name *sqlitevfs.Filename, flags sqlitevfs.OpenFlag) (sqlitevfs.File, sqlitevfs.OpenFlag, error) {
+	params, err := parseParams(name, v.opt)
+	if err != nil {
+		return nil, flags, sqlitevfs.SystemError(err, sqlite3.CANTOPEN)
+	}
+	file, out, err := vfsutil.WrapOpenFilename(v.base, name, flags)
+	if err != nil {
+		return nil, out, err
+	}
+	path := name.String()
+	db, err := capture.Acquire(path, capture.Options{
+		Dir: params.trail, SealBytes: v.opt.SealBytes, ByPath: v.os && !params.inline,
+		Progress: v.opt.progressOf(path), Log: v.opt.Log, FS: durable.OS,
+	})
+	if err != nil {
+		file.Close()
+		return nil, out, sqlError(err, sqlite3.CANTOPEN)
+	}
+	f := &mainFile{wrapped: wrapped{file}, db: db, conn: db.NewConn(file), vfs: v, path: path}
+	if params.checkpoint == checkpointBackground && out&sqlitevfs.OPEN_READONLY == 0 {
+		f.checkpointer = acquireCheckpointer(v.name, path, name.URIParameters())
+	}
+	return f, out, nil
+}
+
+func (v *captureVFS) openWAL(name *sqlitevfs.Filename, flags sqlitevfs.OpenFlag) (sqlitevfs.File, sqlitevfs.OpenFlag, error) {
+	main, ok := vfsutil.UnwrapFile[*mainFile](name.DatabaseFile())
+	if !ok {
+		return vfsutil.WrapOpenFilename(v.base, name, flags)
+	}
+	if v.os {
+		createLike(main.path+"-shm", main.path)
+	}
+	f, flags, err := v.openBeside(name, flags)
+	if err != nil {
+		return nil, flags, err
+	}
+	main.conn.OpenWAL(f)
+	return &walFile{besideFile: f, main: main}, flags, nil
+}
+
+// openBeside opens a journal or a WAL. The operating system's VFS creates them
+// with mode 0644 whatever the database's, and then syncs the new file instead
+// of its directory: so the file is created here, with the database's mode, and
+// the directory synced with the first sync of the file.
+func (v *captureVFS) openBeside(name *sqlitevfs.Filename, flags sqlitevfs.OpenFlag) (*besideFile, sqlitevfs.OpenFlag, error) {
+	ask, created := flags, false
+	if v.os && flags&sqlitevfs.OPEN_CREATE != 0 {
+		ok, made := createLike(name.String(), name.Database())
+		if created = made; ok {
+			ask &^= sqlitevfs.OPEN_CREATE | sqlitevfs.OPEN_EXCLUSIVE
+		}
+	}
+	f, out, err := vfsutil.WrapOpenFilename(v.base, name, ask)
+	if err != nil {
+		return nil, out, err
+	}
+	b := &besideFile{wrapped: wrapped{f}}
+	if created {
+		b.dir = filepath.Dir(name.String())
+	}
+	return b, out | flags&sqlitevfs.OPEN_CREATE, nil
+}
+
+// createLike makes sure that the file name is there, new with the mode of the
+// file model. ok: it is there; made: it was created.
+func createLike(name, model string) (ok, made bool) {
+	fi, err := os.Stat(model)
+	if err != nil {
+		return false, false
+	}
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, fi.Mode().Perm())
+	if errors.Is(err, fs.ErrExist) {
+		return true, false
+	}
+	if err != nil {
+		return false, false // the VFS beneath reports it
+	}
+	// The umask may have taken bits that the database has.
+	err = errors.Join(f.Chmod(fi.Mode().Perm()), f.Close())
+	return err == nil, true
+}
+
+func (v *captureVFS) Delete(name string, syncDir bool) error {
+	err := v.base.Delete(name, syncDir)
+	if db, ok := strings.CutSuffix(name, "-wal"); ok && err == nil {
+		capture.WALDeleted(db)
+	}
+	return err
+}
+
+func (v *captureVFS) Access(name string, flags sqlitevfs.AccessFlag) (bool, error) {
+	return v.base.Access(name, flags)
+}
+
+func (v *captureVFS) FullPathname(name string) (string, error) { return v.base.FullPathname(name) }
+
+// sqlError gives err the SQLite result code that fits it, else code.
+func sqlError(err error, code sqlite3.ErrorCode) error {
+	if err == nil {
+		return nil
+	}
+	for e, c := range errorCodes {
+		if errors.Is(err, e) {
+			return sqlitevfs.SystemError(err, c)
+		}
+	}
+	var own sqlite3.ErrorCode
+	if errors.As(err, &own) {
+		return err
+	}
+	return sqlitevfs.SystemError(err, code)
+}
+
+// trailOf resolves the DSN parameter trail against the database's directory.
+func trailOf(path, trail string) string {
+	switch {
+	case trail == "":
+		return ""
+	case filepath.IsAbs(trail):
+		return filepath.Clean(trail)
+	case strings.HasPrefix(trail, "~"):
+		return trail
+	}
+	return filepath.Join(filepath.Dir(path), trail)
+}
