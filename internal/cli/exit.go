@@ -1,0 +1,196 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/pagetrail/pagetrail/apply"
+	"github.com/pagetrail/pagetrail/internal/ui"
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+// Code is what a command ends with. The numbers are a promise to scripts: none is ever reused.
+type Code int
+
+// The codes. They are few, because a script can only do so many different things.
+const (
+	Done        Code = 0
+	Failed      Code = 1   // the machine's fault or an output in the way: disk, permissions
+	Usage       Code = 2   // the command was written wrongly
+	Damaged     Code = 3   // bytes of the trail are not what was written
+	Gap         Code = 4   // transactions are missing, or histories that should agree do not
+	Nothing     Code = 10  // no trail, transaction, moment or point there
+	Locked      Code = 11  // another process holds the lock
+	Interrupted Code = 130 // SIGINT or SIGTERM; nothing was left behind
+)
+
+// codeMeans explains the codes in the helps of verbs.
+var codeMeans = map[Code]string{
+	Done:        "done",
+	Failed:      "failed: disk, permissions, an output that exists, a newer format",
+	Usage:       "the command was written wrongly",
+	Damaged:     "data of the trail is damaged",
+	Gap:         "transactions are missing from the trail, or it diverged",
+	Nothing:     "nothing there: no such trail, transaction, moment or point",
+	Locked:      "locked by another process",
+	Interrupted: "interrupted; nothing was left behind",
+}
+
+// usageError is a command written wrongly.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// kindError is an error of a known kind whose text says it better than the kind's would.
+type kindError struct {
+	text string
+	kind error
+}
+
+func (e *kindError) Error() string { return e.text }
+func (e *kindError) Unwrap() error { return e.kind }
+
+func kindf(kind error, format string, args ...any) error {
+	return &kindError{fmt.Sprintf(format, args...), kind}
+}
+
+// hintError carries what to do next.
+type hintError struct {
+	err  error
+	hint string
+}
+
+func (e *hintError) Error() string { return e.err.Error() }
+func (e *hintError) Unwrap() error { return e.err }
+
+// withHint adds the next command to an error that does not know a better one yet.
+func withHint(err error, format string, args ...any) error {
+	if err == nil || hintOf(err) != "" {
+		return err
+	}
+	return &hintError{err, fmt.Sprintf(format, args...)}
+}
+
+// hintOf is the next command that an error carries. The errors of journal and apply have advice in
+// their texts; a command may still follow.
+func hintOf(err error) string {
+	var own *hintError
+	if errors.As(err, &own) {
+		return own.hint
+	}
+	return ""
+}
+
+// quietCode ends a command with a code after it has said all there is to say.
+type quietCode struct {
+	code Code
+	err  error
+}
+
+func (e *quietCode) Error() string { return e.err.Error() }
+func (e *quietCode) Unwrap() error { return e.err }
+
+// codeOf decides with which code an error ends the program. The order matters: an interrupted job
+// may wrap whatever it was doing in an error, and damage is more than the gap that it leaves.
+func codeOf(err error) Code {
+	var quiet *quietCode
+	var usage *usageError
+	switch {
+	case err == nil:
+		return Done
+	case errors.As(err, &quiet):
+		return quiet.code
+	case errors.As(err, &usage):
+		return Usage
+	case errors.Is(err, context.Canceled):
+		return Interrupted
+	case errors.Is(err, journal.ErrLocked):
+		return Locked
+	case errors.Is(err, journal.ErrVersion), errors.Is(err, journal.ErrFlag), errors.Is(err, journal.ErrExists):
+		return Failed
+	case errors.Is(err, journal.ErrCorrupt), errors.Is(err, journal.ErrForeign), errors.Is(err, journal.ErrTorn):
+		return Damaged
+	case errors.Is(err, journal.ErrGap), errors.Is(err, journal.ErrDiverged):
+		return Gap
+	case errors.Is(err, journal.ErrRange), errors.Is(err, journal.ErrNotFound):
+		return Nothing
+	}
+	return Failed
+}
+
+// worse joins the outcomes of going on after an error: damage before gaps before the rest.
+func worse(a, b error) error {
+	if a == nil || b != nil && codeOf(b) == Damaged && codeOf(a) != Damaged {
+		return b
+	}
+	return a
+}
+
+// printError writes the error and its hint to stderr.
+func printError(env *Env, err error) {
+	var quiet *quietCode
+	if errors.As(err, &quiet) {
+		return
+	}
+	paint := env.painter(env.ErrTerm)
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(env.Err, "pagetrail: interrupted; nothing was left behind")
+		return
+	}
+	text := strings.TrimRight(err.Error(), "\n")
+	fmt.Fprintf(env.Err, "%s %s\n", paint.Paint(ui.Bad, "pagetrail:"), cleanLines(text))
+	if hint := hintFor(err); hint != "" {
+		fmt.Fprintf(env.Err, "  %s\n", cleanLines(hint))
+	}
+}
+
+// cleanLines keeps the line breaks of our own messages and nothing else that moves a cursor.
+func cleanLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = ui.Clean(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
+// hintFor is what to do about an error: what was said where it arose, else what its kind calls for.
+func hintFor(err error) string {
+	if hint := hintOf(err); hint != "" {
+		return hint
+	}
+	var output *apply.OutputError
+	switch {
+	case errors.As(err, &output):
+		return ""
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
+		return "make room, or use another place: -o names the output's, TMPDIR that of scratch files"
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return "run it as a user who may, or name another place"
+	case errors.Is(err, journal.ErrVersion), errors.Is(err, journal.ErrFlag):
+		return "a newer pagetrail wrote this; upgrade this one, or read it on the machine that wrote it"
+	case errors.Is(err, journal.ErrLocked):
+		return "another process is writing; try again when it is done"
+	}
+	return ""
+}
+
+// notice says something about the result on stderr, unless --quiet.
+func (e *Env) notice(format string, args ...any) {
+	if !e.quiet {
+		fmt.Fprintln(e.Err, cleanLines(fmt.Sprintf(format, args...)))
+	}
+}
+
+// exists says whether a path is there, whatever it is.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}

@@ -1,0 +1,292 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/pagetrail/pagetrail/apply"
+	"github.com/pagetrail/pagetrail/internal/ui"
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+type hydrateOptions struct {
+	trail  string
+	output string
+	force  bool
+	json   bool
+	target targetOptions
+}
+
+func (o *hydrateOptions) addFlags(f *pflag.FlagSet) {
+	f.StringVarP(&o.output, "output", "o", "", "write the database to `FILE`; - streams it to stdout")
+	f.BoolVar(&o.force, "force", false, "replace FILE if it exists")
+	f.BoolVar(&o.json, "json", false, "say what was restored as one JSON object on stdout")
+	o.target.addFlags(f)
+}
+
+func newHydrate(env *Env) *cobra.Command {
+	o := &hydrateOptions{}
+	cmd := &cobra.Command{
+		Use:   "hydrate TRAIL|DB -o FILE [--txid N | --at TIME | --point NAME] [FLAG]...",
+		Short: "Make the database of any transaction, time or restore point",
+		Example: examples(
+			"pagetrail hydrate app.db -o before.db --at 14:05      # as it was at 14:05",
+			"pagetrail hydrate app.db -o before.db --txid 41203    # after transaction 41203",
+			"pagetrail hydrate app.db -o before.db --point deploy  # where a program said so",
+			"pagetrail hydrate app.db-pagetrail -o app.db          # the latest, when app.db is lost",
+			"pagetrail hydrate app.db -o - | ssh backup 'cat > app.db'",
+		),
+		Long: `Make the database file of one moment out of a trail, byte for byte what SQLite had
+then, checked against the state checksum of that transaction before it gets its
+name. Without --txid, --at or --point: the latest.
+
+A time between two transactions means the last one at or before it; which that was
+and what came next is said on stderr (--json: on stdout).
+
+FILE must not exist unless --force is given, and then is replaced in one step. The
+trail's own database is never replaced, nor is a database with a -wal or -journal
+beside it. On any failure FILE is what it was and nothing else is left behind.
+With -o - the database goes to stdout once it is checked; its scratch file is in
+the directory for temporary files (TMPDIR), which needs room for it.
+
+` + timeHelp + "\n\n" + trailHelp,
+		Args: oneTrail,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.trail = args[0]
+			return o.run(cmd.Context(), env)
+		},
+		ValidArgsFunction: completeTrail(nil),
+		Annotations:       codes(Damaged, Gap, Nothing),
+	}
+	o.addFlags(cmd.Flags())
+	mustComplete(cmd, "txid", recentTXIDs)
+	mustComplete(cmd, "point", pointNames)
+	return cmd
+}
+
+// mustComplete registers completion for a flag; it fails only for a flag that does not exist.
+func mustComplete(cmd *cobra.Command, flag string, values func(*journal.Trail) []string) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, completeFlag(values)); err != nil {
+		panic(err)
+	}
+}
+
+func (o *hydrateOptions) run(ctx context.Context, env *Env) error {
+	stream := o.output == "-"
+	switch {
+	case o.output == "":
+		return &hintError{usagef("where to? -o FILE is missing"), "try: pagetrail hydrate " + o.trail + " -o restored.db"}
+	case stream && o.json:
+		return usagef("-o - and --json both want stdout")
+	case stream && env.OutTerm:
+		return &hintError{usagef("a database does not belong on a terminal"), "send stdout to a file or a pipe, or name a file with -o"}
+	}
+	target, err := o.target.resolve(env)
+	if err != nil {
+		return err
+	}
+	t, err := openTrail(o.trail)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	progress := env.progress(ctx, "hydrating")
+	opts := &apply.Options{Force: o.force, Progress: progress.apply}
+	var result apply.Result
+	if stream {
+		result, err = apply.HydrateTo(ctx, t, env.Out, target, opts)
+	} else {
+		result, err = apply.Hydrate(ctx, t, o.output, target, opts)
+	}
+	progress.finish()
+	if err != nil {
+		return o.explain(ctx, env, t, err)
+	}
+	if o.json {
+		return writeJSON(env.Out, o.answer(result))
+	}
+	o.tell(env, result)
+	return nil
+}
+
+// explain adds the command to type next to an error of hydrating.
+func (o *hydrateOptions) explain(ctx context.Context, env *Env, t *journal.Trail, err error) error {
+	var output *apply.OutputError
+	var out *apply.RangeError
+	switch {
+	case errors.As(err, &output):
+		return err
+	case errors.As(err, &out):
+		hint := o.target.nearest(env, out, "pagetrail hydrate "+o.trail+" -o "+o.output)
+		// Beyond what can be restored there may be more that cannot, and then the reason matters.
+		if last, e := t.Last(); e == nil && out.Before != nil && out.Before.TXID < last.TXID {
+			if why := whyUnreadable(ctx, t, out.Before.TXID+1); why != nil {
+				err = &kindError{fmt.Sprintf("%v\n  transaction %d is lost: %v", err, out.Before.TXID+1, why), why}
+			}
+		}
+		return &hintError{err, hint}
+	case errors.Is(err, journal.ErrNotFound) && o.target.point != "":
+		return withHint(err, "see: pagetrail points %s", o.trail)
+	case codeOf(err) == Damaged || codeOf(err) == Gap:
+		return withHint(err, "see what is left: pagetrail window %s; how bad it is: pagetrail verify %s", o.trail, o.trail)
+	}
+	return err
+}
+
+// hydrateJSON is what hydrate --json answers.
+type hydrateJSON struct {
+	Output      string  `json:"output"`
+	Database    string  `json:"database"`
+	Timeline    uint32  `json:"timeline"`
+	Transaction *txJSON `json:"transaction"`
+	Next        *txJSON `json:"next"`
+	Asked       string  `json:"asked,omitempty"`
+	Base        *uint64 `json:"base_txid"`
+	Replayed    uint64  `json:"replayed"`
+	SizeBytes   int64   `json:"size_bytes"`
+	Sum         string  `json:"sum"`
+	Seconds     float64 `json:"seconds"`
+}
+
+func (o *hydrateOptions) answer(r apply.Result) hydrateJSON {
+	j := hydrateJSON{
+		Output: o.output, Database: r.Position.Database.String(), Timeline: uint32(r.Position.Timeline),
+		Transaction: newTxJSON(r.Tx), Replayed: r.Transactions, SizeBytes: r.Size, Sum: r.Position.Sum.String(), Seconds: r.Elapsed.Seconds(),
+	}
+	if r.Next != nil {
+		j.Next = newTxJSON(*r.Next)
+	}
+	if r.Base != nil {
+		id := uint64(r.Base.TXID)
+		j.Base = &id
+	}
+	if !o.target.moment.Time.IsZero() {
+		j.Asked = jsonTime(o.target.moment.Time)
+	}
+	return j
+}
+
+// tell says which moment was restored and what came next.
+func (o *hydrateOptions) tell(env *Env, r apply.Result) {
+	if env.quiet {
+		return
+	}
+	name := o.output
+	if name == "-" {
+		name = "stdout"
+	}
+	paint := env.painter(env.ErrTerm)
+	fmt.Fprintf(env.Err, "%s\n", paint.Paint(ui.Good, ui.Clean(name)+" is "+describeTx(r.Tx)))
+	f := newFacts(env.Err, paint)
+	if asked := o.target.moment.Time; !asked.IsZero() {
+		// With its zone, so that nobody wonders in which it was taken.
+		f.add("asked", "%s", showTime(asked, asked.Location()))
+	}
+	if r.Tx.TXID != 0 {
+		f.add("recorded", "%s%s", env.showTime(r.Tx.Time.Time()), o.target.before(r.Tx))
+	}
+	if r.Tx.Note != "" {
+		f.add("note", "%s", ui.Clean(r.Tx.Note))
+	}
+	switch {
+	case r.Next == nil:
+		f.add("next", "nothing yet: this is the latest")
+	case r.Tx.TXID == 0:
+		f.add("next", "%s of %s", describeTx(*r.Next), env.showTime(r.Next.Time.Time()))
+	default:
+		f.add("next", "%s %s later: %s%s", describeTx(*r.Next), ui.Duration(r.Next.Time.Time().Sub(r.Tx.Time.Time())),
+			ui.Plural(r.Next.Pages, "page", "pages"), noteOf(*r.Next))
+	}
+	if r.Size > 0 {
+		f.add("size", "%s, %s of %d bytes", ui.Bytes(r.Size), ui.Plural(r.PageCount, "page", "pages"), r.PageSize)
+	}
+	f.add("checked", "checksum %s", r.Position.Sum)
+	from := "the empty database"
+	if r.Base != nil {
+		from = fmt.Sprintf("the base of %d", r.Base.TXID)
+	}
+	f.add("took", "%s, from %s and %s", ui.Duration(r.Elapsed), from, ui.Plural(r.Transactions, "transaction", "transactions"))
+	f.flush()
+}
+
+// describeTx names a transaction in a sentence.
+func describeTx(tx journal.Tx) string {
+	if tx.TXID == 0 {
+		return "the empty database before transaction 1"
+	}
+	return fmt.Sprintf("transaction %d", tx.TXID)
+}
+
+// noteOf is a transaction's note, quoted, to follow in a sentence.
+func noteOf(tx journal.Tx) string {
+	if tx.Note == "" {
+		return ""
+	}
+	return fmt.Sprintf(", note %q", ui.Clean(tx.Note))
+}
+
+// progressBar joins ui.Progress with what apply reports, and prints it when a signal asks.
+type progressBar struct {
+	bar  *ui.Progress
+	last apply.Phase
+	stop func()
+}
+
+// progress starts a bar on stderr: drawn on a terminal, printed on SIGUSR1 everywhere, and silent
+// with --quiet.
+func (e *Env) progress(ctx context.Context, label string) *progressBar {
+	p := &progressBar{bar: &ui.Progress{W: e.Err, Term: e.ErrTerm, Width: e.Width, Now: e.Now, Label: label}, stop: func() {}}
+	if e.quiet {
+		p.bar = nil
+		return p
+	}
+	p.stop = onReportSignal(ctx, p.bar.Report)
+	return p
+}
+
+// phases in the words that a bar shows.
+var phaseNames = map[apply.Phase]string{
+	apply.PhaseBase:   "base",
+	apply.PhaseReplay: "replaying",
+	apply.PhaseCheck:  "checking",
+	apply.PhaseCopy:   "writing",
+	apply.PhaseScan:   "reading",
+}
+
+// apply shows the progress of a phase; a bar is one phase at a time.
+func (p *progressBar) apply(a apply.Progress) {
+	if p.bar == nil {
+		return
+	}
+	if a.Phase != p.last {
+		p.bar.Finish()
+		p.bar.Label, p.last = phaseNames[a.Phase], a.Phase
+	}
+	p.bar.Update(a.Bytes, a.BytesTotal)
+}
+
+// finish takes the bar away.
+func (p *progressBar) finish() {
+	p.bar.Finish()
+	p.stop()
+}
+
+// since is how long ago a moment was by the environment's clock.
+func (e *Env) since(t time.Time) time.Duration { return e.Now().Sub(t) }
+
+// phase begins a phase that is not apply's.
+func (p *progressBar) phase(label string) {
+	if p.bar == nil {
+		return
+	}
+	p.bar.Finish()
+	p.bar.Label, p.last = label, ""
+}
+
+// update shows the progress of such a phase.
+func (p *progressBar) update(done, total int64) { p.bar.Update(done, total) }

@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Main runs the process's command line and returns its exit code.
+func Main() int { return Process(SystemEnv(), os.Args[1:]) }
+
+// Process runs a command line with the signals of the process. The first SIGINT or SIGTERM cancels
+// what is running, which then cleans up and ends with [Interrupted]; a second one kills. A file size
+// limit becomes an error of a write, which is cleaned up after like any other.
+func Process(env *Env, args []string) int {
+	ignoreFileSizeSignal()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	return int(Run(ctx, env, args))
+}
+
+// Run runs one command line.
+func Run(ctx context.Context, env *Env, args []string) Code {
+	root := newRoot(env)
+	root.SetArgs(args)
+	root.SetOut(env.Out)
+	root.SetErr(env.Err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return Done
+	}
+	// A context ended by a signal has that signal as its cause, and some report the cause.
+	if cause := context.Cause(ctx); cause != nil && errors.Is(err, cause) {
+		err = fmt.Errorf("%w: %w", context.Canceled, err)
+	}
+	if strings.HasPrefix(err.Error(), "unknown command") {
+		err = unknownVerb(err)
+	}
+	printError(env, err)
+	return codeOf(err)
+}
+
+func newRoot(env *Env) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "pagetrail VERB [FLAG]...",
+		Short: "Every committed change of a SQLite database, and the way back to any of them.",
+		Long: `Every committed change of a SQLite database, kept as a trail of page patches.
+pagetrail reads trails: it lists their transactions and makes the database of any
+of them, bit for bit. Nothing here writes to a trail or to its database, or takes
+a lock, so all of it may run beside the program that uses the database.`,
+		Example: examples(
+			"pagetrail log app.db                            # what happened",
+			"pagetrail hydrate app.db -o was.db --at 14:05   # the database as it was then",
+		),
+		SilenceErrors:         true,
+		SilenceUsage:          true,
+		DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return cmd.Help()
+		},
+		Annotations: codes(Damaged, Gap, Nothing, Locked),
+	}
+	root.SetHelpTemplate(helpTemplate)
+	root.SetUsageTemplate(usageTemplate)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		// The reason that strconv gives says nothing that the rest does not.
+		text, _, _ := strings.Cut(err.Error(), ": strconv.")
+		return &hintError{usagef("%s", text), "see: " + cmd.CommandPath() + " --help"}
+	})
+	root.PersistentFlags().BoolVarP(&env.quiet, "quiet", "q", false, "say nothing but data and errors")
+	root.PersistentFlags().BoolP("help", "h", false, "explain, with examples")
+	root.SetHelpCommand(helpVerb())
+	root.AddCommand(
+		newLog(env), newShow(env), newStatus(env), newWindow(env), newPoints(env),
+		newHydrate(env), newVerify(env), newDemo(env), newVersion(env),
+	)
+	root.InitDefaultCompletionCmd()
+	for _, verb := range root.Commands() {
+		verb.DisableFlagsInUseLine = true // the lines name them where they belong
+		if verb.Name() == "completion" {
+			verb.Short = "Print what makes a shell complete verbs, flags, TXIDs and points"
+		}
+	}
+	return root
+}
+
+// helpVerb is cobra's help command with an exit code for a verb that does not exist.
+func helpVerb() *cobra.Command {
+	return &cobra.Command{
+		Use:                "help [VERB]",
+		Short:              "Explain a verb",
+		DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			verb, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return &hintError{usagef("there is no verb %q to explain", strings.Join(args, " ")), "see: pagetrail --help"}
+			}
+			verb.InitDefaultHelpFlag()
+			return verb.Help()
+		},
+	}
+}
+
+// unknownVerb turns cobra's error, which spreads its suggestions over lines, into one of ours.
+func unknownVerb(err error) error {
+	first, rest, _ := strings.Cut(err.Error(), "\n")
+	verb, _, _ := strings.Cut(strings.TrimPrefix(first, "unknown command "), " for ")
+	var near []string
+	for _, l := range strings.Split(rest, "\n") {
+		if strings.HasPrefix(l, "\t") {
+			near = append(near, strings.TrimSpace(l))
+		}
+	}
+	hint := "see: pagetrail --help"
+	if len(near) > 0 {
+		hint = "did you mean: pagetrail " + strings.Join(near, ", or pagetrail ")
+	}
+	return &hintError{&usageError{fmt.Errorf("there is no verb %s", verb)}, hint}
+}

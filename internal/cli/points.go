@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/pagetrail/pagetrail/internal/ui"
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+type pointsOptions struct {
+	trail string
+	json  bool
+}
+
+func (o *pointsOptions) addFlags(f *pflag.FlagSet) {
+	f.BoolVar(&o.json, "json", false, "one JSON object")
+}
+
+func newPoints(env *Env) *cobra.Command {
+	o := &pointsOptions{}
+	cmd := &cobra.Command{
+		Use:   "points TRAIL|DB [FLAG]...",
+		Short: "List restore points",
+		Example: examples(
+			"pagetrail points app.db",
+			"pagetrail hydrate app.db -o before.db --point before-deploy",
+			"# a program names one with: PRAGMA pagetrail_point='before-deploy'",
+		),
+		Long: `List the restore points of a trail: names that a program gave to a state, oldest
+first. A name may be given again; hydrate takes the latest.
+
+` + trailHelp,
+		Args: oneTrail,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.trail = args[0]
+			return o.run(cmd.Context(), env)
+		},
+		ValidArgsFunction: completeTrail(nil),
+		Annotations:       codes(Damaged, Gap, Nothing),
+	}
+	o.addFlags(cmd.Flags())
+	return cmd
+}
+
+func (o *pointsOptions) run(ctx context.Context, env *Env) error {
+	t, err := openTrail(o.trail)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	points, err := t.Points()
+	if err != nil {
+		return err
+	}
+	window, err := t.Window(ctx)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		answer := pointsJSON{[]pointJSON{}}
+		for _, p := range points {
+			answer.Points = append(answer.Points, pointJSON{p.Name, p.TXID, jsonTime(p.Time.Time()), restorable(window, p.TXID)})
+		}
+		return writeJSON(env.Out, answer)
+	}
+	if len(points) == 0 {
+		env.notice("%s has no restore points; a program names one with PRAGMA pagetrail_point='NAME'", t.Dir())
+		return nil
+	}
+	table := ui.NewTable(env.Out, env.painter(env.OutTerm), env.tableWidth(),
+		ui.Column{Title: "TXID", Right: true}, ui.Column{Title: "NAMED AT"}, ui.Column{Title: "NAME"})
+	for _, p := range points {
+		name := ui.Cell{Text: ui.Clean(p.Name), Style: ui.Mark}
+		if !restorable(window, p.TXID) {
+			name = ui.Cell{Text: ui.Clean(p.Name) + "  (no longer restorable)", Style: ui.Warn}
+		}
+		err := table.Row(ui.Cell{Text: fmt.Sprint(p.TXID), Style: ui.Bold}, ui.Cell{Text: env.showTime(p.Time.Time())}, name)
+		if err != nil {
+			return err
+		}
+	}
+	return table.Flush()
+}
+
+// restorable says whether a TXID lies in a span of the window.
+func restorable(w journal.Window, id journal.TXID) bool {
+	for _, s := range w.Spans {
+		if s.First <= id && id <= s.Last {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,189 @@
+package cli_test
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/pagetrail/pagetrail/internal/cli"
+)
+
+// TestMain makes the test binary the pagetrail that scripts run.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"pagetrail": func() { os.Exit(pagetrail()) }})
+}
+
+// pagetrail is the program with a clock that scripts set: without that, no output could be compared.
+func pagetrail() int {
+	env := cli.SystemEnv()
+	if s := os.Getenv("NOW"); s != "" {
+		now, err := time.Parse(time.RFC3339, s)
+		if err != nil {
+			panic(err)
+		}
+		env.Now = func() time.Time { return now }
+	}
+	return cli.Process(env, os.Args[1:])
+}
+
+// TestScripts runs testdata/script: one behaviour a file. To the commands of testscript come those of
+// README.md there.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("NOW", "2026-11-21T12:00:00Z")
+			e.Setenv("TZ", "UTC")
+			e.Values[remembered{}] = map[string]string{}
+			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":     cmdExits,
+			"maketrail": cmdMakeTrail,
+			"damage":    cmdDamage,
+			"snapshot":  cmdSnapshot,
+			"remember":  cmdRemember,
+			"unchanged": cmdUnchanged,
+		},
+	})
+}
+
+// exits CODE PROGRAM ARG... runs a program and wants that exit code of it.
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARG...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%s: %v", args[1], err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("%s ends with %d, want %d", args[1], got, want)
+	}
+}
+
+// damage HOW FILE ARG... spoils a file in one of these ways:
+//
+//	empty FILE        leaves nothing of it
+//	cut FILE N        takes N bytes off its end
+//	flip FILE N       inverts the byte at N (from the end: negative)
+//	swap FILE FILE    exchanges the contents of two
+//	version FILE N    makes it a file of format version N, its checksum right
+func cmdDamage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: damage HOW FILE ARG...")
+	}
+	path := ts.MkAbs(args[1])
+	b, err := os.ReadFile(path)
+	ts.Check(err)
+	number := func() int {
+		n, err := strconv.Atoi(args[2])
+		ts.Check(err)
+		return n
+	}
+	switch args[0] {
+	case "empty":
+		b = nil
+	case "cut":
+		b = b[:len(b)-number()]
+	case "flip":
+		n := number()
+		if n < 0 {
+			n += len(b)
+		}
+		b[n] ^= 0xff
+	case "version":
+		// Segment and base headers: u16 version at 8, CRC-32C of the first 124 bytes after them.
+		binary.LittleEndian.PutUint16(b[8:], uint16(number()))
+		binary.LittleEndian.PutUint32(b[124:], crc32.Checksum(b[:124], crc32.MakeTable(crc32.Castagnoli)))
+	case "swap":
+		other := ts.MkAbs(args[2])
+		o, err := os.ReadFile(other)
+		ts.Check(err)
+		ts.Check(os.WriteFile(other, b, 0o644))
+		b = o
+	default:
+		ts.Fatalf("damage: unknown way %s", args[0])
+	}
+	ts.Check(os.WriteFile(path, b, 0o644))
+}
+
+// remembered is the key of what remember keeps in a script.
+type remembered struct{}
+
+// remember DIR... takes the fingerprints of directories: names, sizes, modes and contents.
+func cmdRemember(ts *testscript.TestScript, neg bool, args []string) {
+	m := ts.Value(remembered{}).(map[string]string)
+	for _, dir := range args {
+		m[dir] = fingerprint(ts, dir)
+	}
+}
+
+// unchanged DIR... wants each directory to be as it was at remember.
+func cmdUnchanged(ts *testscript.TestScript, neg bool, args []string) {
+	m := ts.Value(remembered{}).(map[string]string)
+	for _, dir := range args {
+		before, ok := m[dir]
+		if !ok {
+			ts.Fatalf("unchanged: %s was never remembered", dir)
+		}
+		if now := fingerprint(ts, dir); now != before {
+			ts.Fatalf("%s changed. Before:\n%s\nNow:\n%s", dir, before, now)
+		}
+	}
+}
+
+func fingerprint(ts *testscript.TestScript, dir string) string {
+	var lines []string
+	root := ts.MkAbs(dir)
+	ts.Check(filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(root, path)
+		l := fmt.Sprintf("%s %v", rel, info.Mode())
+		if info.Mode().IsRegular() {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			l += fmt.Sprintf(" %d %x", len(b), sha256.Sum256(b))
+		}
+		lines = append(lines, l)
+		return nil
+	}))
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+// trailSuffix makes the trail's name out of its database's.
+const trailSuffix = "-pagetrail"
+
+// openTrail finds the trail that an argument means and opens it for reading.
+func openTrail(arg string) (*journal.Trail, error) {
+	dir, err := trailDir(arg)
+	if err != nil {
+		return nil, err
+	}
+	t, err := journal.Open(dir, nil)
+	if errors.Is(err, journal.ErrNotFound) {
+		return nil, withHint(err, "%s", neighbours(dir, "it holds no trail"))
+	}
+	return t, err
+}
+
+// trailDir finds the trail that an argument means: the trail itself, or the database it belongs to.
+// The database need not exist any more; that is when a trail is needed most.
+func trailDir(arg string) (string, error) {
+	if arg == "" {
+		return "", usagef("the TRAIL|DB argument is empty")
+	}
+	info, err := os.Stat(arg)
+	switch {
+	case err == nil && info.IsDir():
+		return filepath.Clean(arg), nil
+	case err == nil:
+		return besideFile(arg, info)
+	case !errors.Is(err, fs.ErrNotExist):
+		// *fs.PathError names operation and path already.
+		return "", err
+	}
+	beside := strings.TrimRight(arg, string(filepath.Separator)) + trailSuffix
+	if isDir(beside) {
+		return beside, nil
+	}
+	return "", withHint(kindf(journal.ErrNotFound, "%s: there is neither a trail of that name nor %s", arg, filepath.Base(beside)),
+		"%s", neighbours(filepath.Dir(arg), "name the database, and its trail is found beside it, or name the trail's directory"))
+}
+
+// besideFile is for an argument that is a file: a database with its trail beside it, or by mistake a
+// file out of a trail.
+func besideFile(arg string, info fs.FileInfo) (string, error) {
+	if beside := arg + trailSuffix; isDir(beside) {
+		return beside, nil
+	}
+	// A database may be reached through a symbolic link; its trail lies where the file is.
+	if target, err := filepath.EvalSymlinks(arg); err == nil && isDir(target+trailSuffix) {
+		return target + trailSuffix, nil
+	}
+	if parent := filepath.Dir(arg); exists(filepath.Join(parent, "identity")) {
+		return "", &hintError{usagef("%s is a file of a trail, not a trail", arg), "the trail is the directory: " + parent}
+	}
+	if !info.Mode().IsRegular() {
+		return "", usagef("%s is neither a database nor a trail", arg)
+	}
+	return "", withHint(kindf(journal.ErrNotFound, "%s has no trail: there is no directory %s beside it", arg, filepath.Base(arg)+trailSuffix),
+		"a trail begins when a program opens the database with ?vfs=pagetrail; if it lies elsewhere (trail=DIR), name that directory")
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// neighbours names the trails in a directory, for an argument that missed; otherwise is the hint
+// when there are none.
+func neighbours(dir, otherwise string) string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return otherwise
+	}
+	var found []string
+	for _, e := range entries {
+		if e.IsDir() && strings.HasSuffix(e.Name(), trailSuffix) {
+			found = append(found, filepath.Join(dir, e.Name()))
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return otherwise
+	case len(found) > 5:
+		found = append(found[:5], "…")
+	}
+	return "trails there: " + strings.Join(found, ", ")
+}

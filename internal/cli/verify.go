@@ -1,0 +1,163 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/pagetrail/pagetrail/apply"
+	"github.com/pagetrail/pagetrail/internal/ui"
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+type verifyOptions struct {
+	trail string
+	json  bool
+}
+
+func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
+	f.BoolVar(&o.json, "json", false, "one JSON object")
+}
+
+func newVerify(env *Env) *cobra.Command {
+	o := &verifyOptions{}
+	cmd := &cobra.Command{
+		Use:   "verify TRAIL|DB [FLAG]...",
+		Short: "Check every byte and every state of a trail",
+		Example: examples(
+			"pagetrail verify app.db",
+			"pagetrail verify app.db --quiet && echo sound",
+		),
+		Long: `Check a whole trail: every byte of its files, and by replaying them, the state
+checksum of every transaction and every base. What verify calls sound can be
+restored at every transaction. After damage it goes on at the next base and reports
+all it finds. Nothing is repaired or written, save a scratch file of the database's
+size in the directory for temporary files (TMPDIR).
+
+` + trailHelp,
+		Args: oneTrail,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.trail = args[0]
+			return o.run(cmd.Context(), env)
+		},
+		ValidArgsFunction: completeTrail(nil),
+		Annotations:       codes(Damaged, Gap, Nothing),
+	}
+	o.addFlags(cmd.Flags())
+	return cmd
+}
+
+// verifyJSON is what verify --json answers.
+type verifyJSON struct {
+	Trail        string        `json:"trail"`
+	Sound        bool          `json:"sound"`
+	Segments     int           `json:"segments"`
+	Bases        int           `json:"bases"`
+	Blocks       int           `json:"blocks"`
+	Transactions uint64        `json:"transactions"`
+	Bytes        int64         `json:"bytes"`
+	Spans        []spanJSON    `json:"spans"`
+	Problems     []problemJSON `json:"problems"`
+	Seconds      float64       `json:"seconds"`
+}
+
+type problemJSON struct {
+	TXID  journal.TXID `json:"txid,omitempty"`
+	Error string       `json:"error"`
+	Code  Code         `json:"code"`
+}
+
+func (o *verifyOptions) run(ctx context.Context, env *Env) error {
+	t, err := openTrail(o.trail)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	start := env.Now()
+	progress := env.progress(ctx, "reading")
+	// Reading and replaying run beside each other; replaying takes longer, but only reading knows
+	// how many bytes there are, so that is what the bar shows.
+	report, err := apply.Verify(ctx, t, &apply.VerifyOptions{Progress: func(p apply.Progress) {
+		if p.Phase == apply.PhaseScan || p.BytesTotal > 0 && p.Phase == apply.PhaseReplay {
+			progress.apply(p)
+		}
+	}})
+	progress.finish()
+	if err != nil && len(report.Problems) == 0 {
+		return err
+	}
+	took := env.since(start)
+	if o.json {
+		if e := writeJSON(env.Out, o.answer(t, report, took)); e != nil {
+			return e
+		}
+	} else if e := o.show(env, t, report, took); e != nil {
+		return e
+	}
+	if len(report.Problems) == 0 {
+		return nil
+	}
+	return &quietCode{reportCode(report), err}
+}
+
+// reportCode is the code of the worst problem: damage, then gaps and divergence.
+func reportCode(r apply.Report) Code {
+	var worst error
+	for _, p := range r.Problems {
+		worst = worse(worst, p.Err)
+	}
+	return codeOf(worst)
+}
+
+func (o *verifyOptions) answer(t *journal.Trail, r apply.Report, took time.Duration) verifyJSON {
+	j := verifyJSON{
+		Trail: t.Dir(), Sound: len(r.Problems) == 0, Segments: r.Files.Segments, Bases: r.Bases, Blocks: r.Files.Blocks,
+		Transactions: r.Files.Transactions, Bytes: r.Files.Bytes, Spans: []spanJSON{}, Problems: []problemJSON{}, Seconds: took.Seconds(),
+	}
+	for _, s := range r.Spans {
+		j.Spans = append(j.Spans, newSpanJSON(s.Span))
+	}
+	for _, p := range r.Problems {
+		j.Problems = append(j.Problems, problemJSON{p.TXID, p.Err.Error(), codeOf(p.Err)})
+	}
+	return j
+}
+
+func (o *verifyOptions) show(env *Env, t *journal.Trail, r apply.Report, took time.Duration) error {
+	paint := env.painter(env.OutTerm)
+	head := paint.Paint(ui.Good, ui.Clean(t.Dir())+" is sound")
+	if n := len(r.Problems); n > 0 {
+		head = paint.Paint(ui.Bad, fmt.Sprintf("%s has %s", ui.Clean(t.Dir()), ui.Plural(n, "problem", "problems")))
+	}
+	if _, err := fmt.Fprintln(env.Out, head); err != nil {
+		return err
+	}
+	f := newFacts(env.Out, paint)
+	for _, p := range r.Problems {
+		label := "problem"
+		if p.TXID != 0 {
+			label = fmt.Sprintf("at %d", p.TXID)
+		}
+		f.styled(ui.Bad, label, "%s", ui.Clean(p.Err.Error()))
+	}
+	for _, s := range r.Spans {
+		from := "the empty database"
+		if s.Base != 0 {
+			from = "a base"
+		}
+		f.add("replayed", "%s, %d to %d, from %s", ui.Plural(s.Transactions, "transaction", "transactions"), s.First, s.Last, from)
+	}
+	f.add("read", "%s: %s, %s, %s", ui.Bytes(r.Files.Bytes), ui.Plural(r.Files.Segments, "segment", "segments"),
+		ui.Plural(r.Files.Blocks, "block", "blocks"), ui.Plural(r.Files.Bases, "base", "bases"))
+	f.add("took", "%s", ui.Duration(took))
+	if err := f.flush(); err != nil {
+		return err
+	}
+	if len(r.Problems) > 0 {
+		env.notice("what can still be restored: pagetrail window %s", o.trail)
+	}
+	return nil
+}

@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/pagetrail/pagetrail/internal/ui"
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+type windowOptions struct {
+	trail string
+	json  bool
+}
+
+func (o *windowOptions) addFlags(f *pflag.FlagSet) {
+	f.BoolVar(&o.json, "json", false, "one JSON object")
+}
+
+func newWindow(env *Env) *cobra.Command {
+	o := &windowOptions{}
+	cmd := &cobra.Command{
+		Use:   "window TRAIL|DB [FLAG]...",
+		Short: "Say what can be restored, from when to when",
+		Example: examples(
+			"pagetrail window app.db",
+			"pagetrail window app.db --json | jq '.gaps | length'",
+		),
+		Long: `Say which transactions can be restored, from when to when, and what is lost. A span
+begins with the empty database or a base; every transaction in it can be hydrated.
+Lost are transactions that files should hold and do not, or hold damaged; then the
+exit code is 4 or 3. Those after a loss are stranded up to the next base: they can
+be listed, and restored when what is lost comes back.
+
+The answer comes from names, headers and indexes of files. That every byte is right
+is for pagetrail verify to say.
+
+` + trailHelp,
+		Args: oneTrail,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.trail = args[0]
+			return o.run(cmd.Context(), env)
+		},
+		ValidArgsFunction: completeTrail(nil),
+		Annotations:       codes(Damaged, Gap, Nothing),
+	}
+	o.addFlags(cmd.Flags())
+	return cmd
+}
+
+// windowJSON is what window --json answers.
+type windowJSON struct {
+	Trail    string     `json:"trail"`
+	Spans    []spanJSON `json:"spans"`
+	Gaps     []gapJSON  `json:"gaps"`
+	Stranded []spanJSON `json:"stranded"`
+}
+
+// gapJSON is a run of transactions that are lost.
+type gapJSON struct {
+	spanJSON
+	Reason string `json:"reason,omitempty"`
+}
+
+func newWindowJSON(trail string, all []stretch) windowJSON {
+	j := windowJSON{Trail: trail, Spans: []spanJSON{}, Gaps: []gapJSON{}, Stranded: []spanJSON{}}
+	for _, s := range all {
+		span := newSpanJSON(s.Span)
+		switch s.kind {
+		case restorableStretch:
+			j.Spans = append(j.Spans, span)
+		case strandedStretch:
+			j.Stranded = append(j.Stranded, span)
+		case lostStretch:
+			gap := gapJSON{spanJSON: span}
+			if s.reason != nil {
+				gap.Reason = s.reason.Error()
+			}
+			j.Gaps = append(j.Gaps, gap)
+		}
+	}
+	return j
+}
+
+func (o *windowOptions) run(ctx context.Context, env *Env) error {
+	t, err := openTrail(o.trail)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	all, err := stretches(ctx, t)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		err = writeJSON(env.Out, newWindowJSON(t.Dir(), all))
+	} else {
+		err = o.table(env, all)
+	}
+	if err != nil {
+		return err
+	}
+	worst := lost(all)
+	switch {
+	case worst != nil:
+		env.notice("the reason: %v", worst)
+		return &quietCode{codeOf(worst), worst}
+	case len(all) == 0:
+		return &quietCode{Nothing, env.say("%s: nothing can be restored yet, it holds no transactions", t.Dir())}
+	}
+	if !o.json {
+		env.notice("restore with: pagetrail hydrate %s -o FILE --at TIME", o.trail)
+	}
+	return nil
+}
+
+// stretchLabels say what a stretch is, for its first line and its last.
+var stretchLabels = map[stretchKind]struct {
+	from, to string
+	style    ui.Style
+}{
+	restorableStretch: {"from", "to", ui.Good},
+	lostStretch:       {"lost from", "lost to", ui.Bad},
+	strandedStretch:   {"stranded", "", ui.Warn},
+}
+
+func (o *windowOptions) table(env *Env, all []stretch) error {
+	table := ui.NewTable(env.Out, env.painter(env.OutTerm), env.tableWidth(),
+		ui.Column{Title: "RESTORABLE"}, ui.Column{Title: "TXID", Right: true}, ui.Column{Title: "TIME"}, ui.Column{Title: "AGE"})
+	row := func(label string, style ui.Style, id journal.TXID, at journal.Time, note string) error {
+		age := ""
+		if at != 0 {
+			note += env.showTime(at.Time())
+			age = ui.Duration(env.since(at.Time()))
+		}
+		return table.Row(ui.Cell{Text: label, Style: style}, ui.Cell{Text: fmt.Sprint(id), Style: ui.Bold},
+			ui.Cell{Text: note}, ui.Cell{Text: age, Style: ui.Dim})
+	}
+	for _, s := range all {
+		l := stretchLabels[s.kind]
+		note := ""
+		if s.First == 0 {
+			note = "empty until "
+		}
+		if s.kind == lostStretch {
+			note = "after "
+		}
+		if err := row(l.from, l.style, s.First, s.FirstTime, note); err != nil {
+			return err
+		}
+		if s.Last == s.First {
+			continue
+		}
+		if err := row(l.to, l.style, s.Last, s.LastTime, ""); err != nil {
+			return err
+		}
+	}
+	return table.Flush()
+}
