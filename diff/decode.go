@@ -233,6 +233,7 @@ func (d *Decoder) Decode(out, old [][]byte) {
 	if len(out) != len(d.pages) || len(old) != len(d.pages) {
 		panic(fmt.Sprintf("diff: decode %d pages into %d from %d", len(d.pages), len(out), len(old)))
 	}
+	d.window = d.window[:0]
 	for i, ref := range d.pages {
 		if len(out[i]) != d.pageSize || !ref.Full && len(old[i]) != d.pageSize {
 			panic(fmt.Sprintf("diff: decode page %d: new %d bytes, old %d bytes, page size %d", ref.No, len(out[i]), len(old[i]), d.pageSize))
@@ -244,7 +245,6 @@ func (d *Decoder) Decode(out, old [][]byte) {
 	d.window = append(d.window, out...)
 	d.run(out, old)
 	clear(d.window)
-	d.window = d.window[:0]
 }
 
 func (d *Decoder) run(out, old [][]byte) {

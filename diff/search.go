@@ -56,11 +56,10 @@ func (e *Encoder) scan(c change) {
 	}
 }
 
-// copy writes the token of a match.
+// copy writes the token of a match. A same never reaches the end of the page,
+// where it would have to be spelled differently: every match begins before the
+// last byte that changed.
 func (e *Encoder) copy(m match) {
-	if m.kind == kindSame && m.at+m.n == e.pageSize {
-		m.n = 0
-	}
 	e.tokens = appendToken(e.tokens, m.kind, m.n)
 	switch m.kind {
 	case kindShift:
