@@ -180,7 +180,7 @@ func (b *BaseWriter) finish() error {
 	}
 	if b.want != nil && b.sum != *b.want {
 		return &Error{Path: b.f.path, Offset: -1, TXID: b.hdr.first,
-			Err:  because(ErrDiverged, "the pages have sum %s, the transaction %s", sumHex(b.sum), sumHex(*b.want)),
+			Err:  because(ErrDiverged, "the pages have sum %v, the transaction %v", b.sum, *b.want),
 			Hint: "the database is not what the trail says: run pagetrail verify"}
 	}
 	if err := b.flush(); err != nil {

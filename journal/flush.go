@@ -30,18 +30,19 @@ func (w *Writer) Flush() error {
 func (w *Writer) flushed() {
 	t := w.tail
 	for _, c := range w.chunks {
-		at, off := c.from, c.off
+		at, off, unit := c.from, c.off, c.unit
 		for at < c.to {
 			var h blockHeader
 			copy(t.endHead[:], w.out[at:])
 			h.parseOwn(w.out[at:])
 			t.endOff = off
 			if h.kind == blockTx {
-				t.note(TXID(h.first), off)
+				t.note(TXID(h.first), unit)
 				t.undecCRC = h.sealCRC // right for the last, which is the prepared one if any is
 			}
 			at += int(h.size())
 			off += h.size()
+			unit = off
 		}
 	}
 	t.end, t.seen = w.next, w.next
@@ -194,6 +195,9 @@ func (w *Writer) truncate(off int64) error {
 	}
 	t.synced = min(t.synced, off)
 	if _, err := t.refresh(); err != nil {
+		return w.fail(err)
+	}
+	if err := t.knowPrevious(w.o.FS, w.dir, &w.identity); err != nil {
 		return w.fail(err)
 	}
 	w.adopt()

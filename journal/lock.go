@@ -45,7 +45,10 @@ func createLocked(o *WriterOptions, dir string) (Identity, error) {
 	if fi, err := o.FS.Stat(path); err == nil && fi.Size() > fileHeaderSize {
 		return Identity{}, &Error{Path: path, Offset: -1, Err: because(ErrCorrupt, "a segment with content and no identity file"), Hint: hintCorrupt}
 	}
-	id = Identity{Format: formatVersion, Database: NewDatabaseID(), Timeline: 1}
+	id = Identity{Format: formatVersion, Database: o.Database, Timeline: 1}
+	if id.Database == (DatabaseID{}) {
+		id.Database = NewDatabaseID()
+	}
 	if err := writeTail(o, dir, &id, state{}); err != nil {
 		return Identity{}, err
 	}
@@ -139,6 +142,9 @@ func (w *Writer) look() (moved bool, err error) {
 		if err := w.repair(); err != nil {
 			return false, err
 		}
+	}
+	if err := w.tail.knowPrevious(w.o.FS, w.dir, &w.identity); err != nil {
+		return false, err
 	}
 	if w.fresh {
 		if err := w.findStaleBase(); err != nil {

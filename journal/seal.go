@@ -133,7 +133,7 @@ func sealInto(ctx context.Context, src *openedFile, out *sealedFile, chain chain
 	if err := s.blocks(ctx, &c, src); err != nil {
 		return err
 	}
-	if err := s.flush(true); err != nil {
+	if err := s.flush(); err != nil {
 		return err
 	}
 	if len(s.index.f.units) == 0 {
@@ -194,14 +194,14 @@ func (s *sealer) block(c *recordCursor, src *openedFile) error {
 		}
 	}
 	if w.parts.count > 0 { // a large transaction's block is its own
-		return s.flush(false)
+		return s.flush()
 	}
 	return nil
 }
 
 // groups copies the P blocks before a block.
 func (s *sealer) groups(c *recordCursor, src *openedFile) error {
-	if err := s.flush(false); err != nil {
+	if err := s.flush(); err != nil {
 		return err
 	}
 	id := c.w.blk.cur.txid + 1

@@ -32,7 +32,7 @@ type sealedRecord struct {
 func (s *sealer) add(r *rawRecord, before state, b diff.Body) error {
 	c := &s.cur
 	if c.records > 0 && (c.records >= sealRecords || c.size()+b.Len() > sealBytes || r.parts.count > 0) {
-		if err := s.flush(false); err != nil {
+		if err := s.flush(); err != nil {
 			return err
 		}
 	}
@@ -44,7 +44,7 @@ func (s *sealer) add(r *rawRecord, before state, b diff.Body) error {
 			s.index.unit(s.out.off)
 		}
 	} else {
-		s.header(false, false)
+		s.header(false)
 	}
 	if err := s.index.record(r, b); err != nil {
 		return err
@@ -57,22 +57,22 @@ func (s *sealer) add(r *rawRecord, before state, b diff.Body) error {
 	return nil
 }
 
-// header writes the header of the pending record, which is the last of its block or even of the segment.
-func (s *sealer) header(last, final bool) {
+// header writes the header of the pending record.
+func (s *sealer) header(last bool) {
 	p := &s.pending
-	if !final {
-		p.tx.Origin = Origin{} // recovery looks at the last record only
+	if !last {
+		p.tx.Origin = Origin{} // recovery looks only at the last record of the trail, which ends its block
 	}
 	s.cur.h = appendRecord(s.cur.h, p.before, &p.tx, p.parts, p.body, p.pages, last)
 }
 
-// flush writes the block under construction; final says that no record follows.
-func (s *sealer) flush(final bool) error {
+// flush writes the block under construction.
+func (s *sealer) flush() error {
 	c := &s.cur
 	if c.records == 0 {
 		return nil
 	}
-	s.header(true, final)
+	s.header(true)
 	hdr := blockHeader{kind: blockTx, first: uint64(c.before.txid) + 1, records: c.records, decoded: uint32(c.size())}
 	err := s.write(&hdr, [][]byte{c.h, c.p, c.t, c.l})
 	c.reset()
@@ -96,7 +96,7 @@ func (s *sealer) write(hdr *blockHeader, streams [][]byte) error {
 
 // point writes an N block, after the block under construction: points keep their order among records.
 func (s *sealer) point(p Point) error {
-	if err := s.flush(false); err != nil {
+	if err := s.flush(); err != nil {
 		return err
 	}
 	s.index.f.points = append(s.index.f.points, p)

@@ -15,7 +15,9 @@ import (
 // Its reader may be another process than its writer, so it only ever looks at the file.
 type tail struct {
 	*openedFile
-	w walker
+	w    walker
+	rec  rawRecord // scratch of scan, in one place so that it costs no allocation
+	body diff.Body
 
 	seen      int64 // size of the file when last looked at
 	end       int64 // where the next block goes: after all that is whole, an undecided block included
@@ -36,6 +38,7 @@ type tail struct {
 
 	endOff  int64 // the last block before end, to notice a tail cut and written again
 	endHead [blockHeaderSize]byte
+	head    [blockHeaderSize]byte // scratch of sameEnd
 }
 
 // mark remembers where a block begins, so that a reader need not walk from the start.
@@ -117,14 +120,13 @@ func (t *tail) sameEnd(size int64) (bool, error) {
 	if t.endOff == 0 {
 		return true, nil
 	}
-	var head [blockHeaderSize]byte
-	if n, err := t.f.ReadAt(head[:], t.endOff); n < len(head) {
+	if n, err := t.f.ReadAt(t.head[:], t.endOff); n < len(t.head) {
 		if isEOF(err) {
 			return false, nil
 		}
 		return false, err
 	}
-	return head == t.endHead, nil
+	return t.head == t.endHead, nil
 }
 
 // scan reads blocks from end on. Whatever may be a crash's doing ends it without an error.
@@ -172,18 +174,16 @@ func (t *tail) take(s step) error {
 	case stepTx:
 		t.note(w.blk.cur.txid+1, w.unit)
 		t.synced = max(t.synced, w.blk.pre.synced)
-		r, err := w.lastRecord(t.count)
-		if err != nil {
+		if err := t.lastRecord(true); err != nil {
 			return err
 		}
-		t.last, t.st = r.tx(), r.after
+		t.last, t.st = t.rec.tx(), t.rec.after
 	case stepUndecided:
 		t.synced = max(t.synced, w.blk.pre.synced)
-		r, err := w.lastRecord(nil)
-		if err != nil {
+		if err := t.lastRecord(false); err != nil {
 			return err
 		}
-		tx := r.tx()
+		tx := t.rec.tx()
 		t.undecided, t.undecOff, t.undecCRC = &tx, w.unit, w.hdr.sealCRC
 	case stepPoint:
 		t.points = append(t.points, w.point)
@@ -203,18 +203,19 @@ func (t *tail) noteEnd() error {
 	return err
 }
 
-// lastRecord reads the records of the loaded block to the last. Its strings alias the block.
-func (w *walker) lastRecord(count func(*state, Kind, int64)) (r rawRecord, err error) {
-	var body diff.Body
+// lastRecord reads the records of the loaded block to the last into t.rec, whose strings alias the block. Those
+// that are committed count.
+func (t *tail) lastRecord(committed bool) error {
+	w := &t.w
 	for w.blk.left > 0 {
-		if err := w.blk.next(&r, &body); err != nil {
-			return r, w.fail(w.blkOff, err)
+		if err := w.blk.next(&t.rec, &t.body); err != nil {
+			return w.fail(w.blkOff, err)
 		}
-		if count != nil {
-			count(&r.after, r.kind, r.parts.bytes+int64(body.Len()))
+		if committed {
+			t.count(&t.rec.after, t.rec.kind, t.rec.parts.bytes+int64(t.body.Len()))
 		}
 	}
-	return r, nil
+	return nil
 }
 
 // broken decides what an error of the walker means: an end that a crash can leave is noted in torn, and
@@ -232,7 +233,7 @@ func (t *tail) broken(err error, size int64) error {
 	if e == nil || e.Offset < t.w.unit {
 		return err
 	}
-	durableTo := max(t.synced, t.w.blk.pre.synced)
+	durableTo := t.synced
 	if durableTo <= e.Offset {
 		later, lerr := laterSynced(t.f, e.Offset+1, size, t.st.txid)
 		if lerr != nil {
@@ -302,10 +303,17 @@ func (t *tail) loadSealed() error {
 
 // knowPrevious gives a tail without a record the last one of the segment before, since recovery compares
 // its origin with SQLite's files. Where that segment is gone, what the header says must do.
-func (t *tail) knowPrevious(fsys durable.FS, dir string, names *listing, id *Identity) error {
+func (t *tail) knowPrevious(fsys durable.FS, dir string, id *Identity) error {
 	first := t.hdr.first
+	if t.st.txid >= first || t.prev != nil || first == 1 {
+		return nil
+	}
+	names, err := list(fsys, dir)
+	if err != nil {
+		return err
+	}
 	i := names.segmentOf(first - 1)
-	if t.st.txid >= first || t.prev != nil || i < 0 {
+	if i < 0 {
 		return nil
 	}
 	p, err := openTail(fsys, dir, names.segments[i], readOnly, id)

@@ -70,7 +70,7 @@ func openLast(fsys durable.FS, dir string, names *listing, flag int, id *Identit
 	if t, err = follow(fsys, dir, t, flag, id); err != nil {
 		return nil, err
 	}
-	if err := t.knowPrevious(fsys, dir, names, id); err != nil {
+	if err := t.knowPrevious(fsys, dir, id); err != nil {
 		return nil, errors.Join(err, t.close())
 	}
 	return t, nil
@@ -134,8 +134,10 @@ func (t *Trail) Refresh() error {
 				return err
 			}
 			tail, err := follow(t.fs, t.dir, t.tail, readOnly, &t.identity)
-			t.tail = tail
-			return err
+			if t.tail = tail; err != nil {
+				return err
+			}
+			return tail.knowPrevious(t.fs, t.dir, &t.identity) // its writer may have cut it to nothing
 		}
 	}
 	return t.reopen()
@@ -160,9 +162,10 @@ func (t *Trail) reopen() error {
 	return err
 }
 
-// listed is the directory, read again when it may have changed. The caller holds mu.
+// listed is the directory, read again when it may have changed. The caller holds mu. A tail beyond the names is
+// one that came up after they were read, and others may have before it.
 func (t *Trail) listed() (*listing, error) {
-	if t.stale {
+	if n := len(t.names.segments); t.stale || n == 0 || t.names.segments[n-1] < t.tail.hdr.first {
 		names, err := list(t.fs, t.dir)
 		if err != nil {
 			return nil, err

@@ -188,7 +188,7 @@ func (b *txBlock) mismatch(st *state) error {
 	case got.txid != st.txid:
 		return because(ErrDiverged, "transaction %d follows %d", uint64(got.txid)+1, uint64(st.txid))
 	case got.sum != st.sum:
-		return because(ErrDiverged, "state sum before is %s, the transaction before left %s", sumHex(got.sum), sumHex(st.sum))
+		return because(ErrDiverged, "state sum before is %v, the transaction before left %v", got.sum, st.sum)
 	case got.time != st.time:
 		return because(ErrDiverged, "time before is %v, the transaction before has %v", got.time, st.time)
 	}

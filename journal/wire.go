@@ -2,7 +2,6 @@ package journal
 
 import (
 	"encoding/binary"
-	"fmt"
 	"hash/crc32"
 	"unicode"
 	"unicode/utf8"
@@ -116,9 +115,6 @@ func (f *fields) fail() {
 }
 
 func crcUpdate(crc uint32, b []byte) uint32 { return crc32.Update(crc, castagnoli, b) }
-
-// sumHex is the sum as 32 hex digits, Hi first, for messages and the identity.
-func sumHex(s diff.Sum) string { return fmt.Sprintf("%016x%016x", s.Hi, s.Lo) }
 
 // validName says whether a restore point may be called so: it must be printable on one line.
 func validName(s string) bool {

@@ -10,10 +10,11 @@ import (
 
 // WriterOptions for OpenWriter; nil means defaults.
 type WriterOptions struct {
-	FS        durable.FS
+	FS        durable.FS  // default durable.OS
 	Mode      fs.FileMode // of files created, default 0644; directories get the x bits of its r bits
-	SealBytes int64       // the tail is rotated when it is larger; default 8 MiB
+	SealBytes int64       // the tail is Full when it is larger; default 8 MiB
 	Create    bool        // make the trail if there is none
+	Database  DatabaseID  // of a trail that is made; default drawn at random
 }
 
 func (o *WriterOptions) filled() WriterOptions {
@@ -86,6 +87,7 @@ func (s *totals) record(tx *Tx) {
 // chunk is a piece of out and its place in the file.
 type chunk struct {
 	off      int64
+	unit     int64 // of the first P block, when its first block is the T block of a large transaction, else off
 	from, to int
 }
 
@@ -291,7 +293,11 @@ func (w *Writer) place(from int) {
 	if k := len(w.chunks); k > 0 && w.chunks[k-1].off+int64(w.chunks[k-1].to-w.chunks[k-1].from) == w.next {
 		w.chunks[k-1].to = len(w.out)
 	} else {
-		w.chunks = append(w.chunks, chunk{off: w.next, from: from, to: len(w.out)})
+		unit := w.next
+		if w.parts.count > 0 {
+			unit = w.partsOff
+		}
+		w.chunks = append(w.chunks, chunk{off: w.next, unit: unit, from: from, to: len(w.out)})
 	}
 	w.next += int64(n)
 }
