@@ -19,7 +19,7 @@ type cache struct {
 	file     durable.File
 	size     int64 // of the file in bytes; what lies beyond reads as zero
 	pageSize int
-	limit    int // buffers, in entries or spare; more only while all are pinned
+	limit    int // buffers, wherever they are; more only while all are pinned
 	made     int // buffers that exist
 
 	byNo    map[uint32]int32
@@ -29,6 +29,7 @@ type cache struct {
 	hand    int
 	epoch   uint64
 	slab    []byte // from which buffers are cut
+	back    writeback
 }
 
 type entry struct {
@@ -44,24 +45,35 @@ type entry struct {
 // cheaper to collect than many pages.
 const slabBytes = 256 << 10
 
+// minPages is the least that a cache holds.
+const minPages = 16
+
 // reset forgets all pages and begins a file of another page size, empty.
 func (c *cache) reset(pageSize, budget int) error {
 	if err := c.cut(0); err != nil {
 		return err
 	}
-	file, epoch := c.file, c.epoch
+	c.back.stop()
+	limit := max(budget/pageSize, minPages)
 	*c = cache{
-		file:     file,
+		file:     c.file,
 		pageSize: pageSize,
-		limit:    max(budget/pageSize, 16),
+		limit:    limit,
 		byNo:     make(map[uint32]int32),
-		epoch:    epoch,
+		epoch:    c.epoch,
+		back: writeback{
+			batch:  max(min(writebackBytes/pageSize, limit/8), 1),
+			flying: make(map[uint32][]byte),
+		},
 	}
 	return nil
 }
 
 // cut makes the file no longer than size.
 func (c *cache) cut(size int64) error {
+	if err := c.drain(); err != nil {
+		return err
+	}
 	if c.size <= size {
 		return nil
 	}
@@ -69,35 +81,52 @@ func (c *cache) cut(size int64) error {
 	return c.file.Truncate(size)
 }
 
-// buffer returns a page buffer of unspecified content, evicting a page when
-// the budget is spent.
+// buffer returns a page buffer of unspecified content, evicting pages when the
+// budget is spent.
 func (c *cache) buffer() ([]byte, error) {
-	if n := len(c.spare); n > 0 {
-		b := c.spare[n-1]
-		c.spare = c.spare[:n-1]
-		return b, nil
-	}
-	if c.made >= c.limit {
-		b, err := c.evict()
-		if b != nil || err != nil {
-			return b, err
+	for {
+		if n := len(c.spare); n > 0 {
+			b := c.spare[n-1]
+			c.spare = c.spare[:n-1]
+			return b, nil
+		}
+		if c.made < c.limit {
+			return c.newBuffer(), nil
+		}
+		found := c.evict()
+		switch {
+		case found && len(c.back.queue) < c.back.batch:
+		case len(c.back.queue) > 0:
+			if err := c.writeBack(); err != nil {
+				return nil, err
+			}
+		case !found && c.back.busy > 0:
+			if err := c.land(); err != nil {
+				return nil, err
+			}
+		case !found:
+			return c.newBuffer(), nil
 		}
 	}
+}
+
+// newBuffer makes a buffer.
+func (c *cache) newBuffer() []byte {
 	c.made++
 	if len(c.slab) < c.pageSize {
 		c.slab = make([]byte, max(slabBytes, c.pageSize))
 	}
 	b := c.slab[:c.pageSize:c.pageSize]
 	c.slab = c.slab[c.pageSize:]
-	return b, nil
+	return b
 }
 
 // release gives a buffer back.
 func (c *cache) release(b []byte) { c.spare = append(c.spare, b) }
 
-// evict frees the entry that the clock hand finds and returns its buffer; nil
-// when every page is pinned.
-func (c *cache) evict() ([]byte, error) {
+// evict takes the page that the clock hand finds out of the cache: its buffer
+// is spare, or queued to be written. It returns false when all are pinned.
+func (c *cache) evict() bool {
 	for range 2 * len(c.entries) {
 		if c.hand >= len(c.entries) {
 			c.hand = 0
@@ -111,37 +140,69 @@ func (c *cache) evict() ([]byte, error) {
 		case e.used:
 			e.used = false
 			continue
+		case e.dirty:
+			c.back.add(dirtyPage{e.no, e.buf})
+		default:
+			c.release(e.buf)
 		}
-		if e.dirty {
-			if err := c.write(e.no, e.buf); err != nil {
-				return nil, err
-			}
-		}
-		b := e.buf
 		c.drop(int32(i))
-		return b, nil
+		return true
 	}
-	return nil, nil
+	return false
 }
 
-// drop empties an entry without writing it; its buffer is the caller's.
+// drop empties an entry; its buffer is no longer the cache's.
 func (c *cache) drop(i int32) {
 	delete(c.byNo, c.entries[i].no)
 	c.entries[i] = entry{}
 	c.free = append(c.free, i)
 }
 
-func (c *cache) write(no uint32, pages []byte) error {
-	off := int64(no-1) * int64(c.pageSize)
-	if _, err := c.file.WriteAt(pages, off); err != nil {
-		return err
+// writeBack sends the queued pages off, after waiting for room.
+func (c *cache) writeBack() error {
+	for c.back.busy >= writebackBatches {
+		if err := c.land(); err != nil {
+			return err
+		}
 	}
-	c.size = max(c.size, off+int64(len(pages)))
+	c.back.send(c.file, c.pageSize)
 	return nil
 }
 
-// readInto reads a page past the cache; what the file does not have is zero.
+// land waits for a batch and takes its buffers back.
+func (c *cache) land() error {
+	b := <-c.back.done
+	c.back.landed(b)
+	c.size = max(c.size, b.end)
+	for _, p := range b.pages {
+		c.release(p.buf)
+	}
+	c.back.unused = b.pages
+	return b.err
+}
+
+// drain waits until everything evicted is in the file.
+func (c *cache) drain() error {
+	if len(c.back.queue) > 0 {
+		if err := c.writeBack(); err != nil {
+			return err
+		}
+	}
+	for c.back.busy > 0 {
+		if err := c.land(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readInto reads a page that has no entry; what the file does not have is
+// zero.
 func (c *cache) readInto(no uint32, b []byte) error {
+	if f, ok := c.back.flying[no]; ok {
+		copy(b, f)
+		return nil
+	}
 	off := int64(no-1) * int64(c.pageSize)
 	if off >= c.size {
 		clear(b)
@@ -224,38 +285,33 @@ func (c *cache) truncate(count, old uint32) error {
 	return c.cut(int64(count) * int64(c.pageSize))
 }
 
-// flush writes what is dirty, in page order, neighbours together.
+// flush writes what is dirty, in page order.
 func (c *cache) flush(ctx context.Context) error {
-	var dirty []int32
+	if err := c.drain(); err != nil {
+		return err
+	}
+	var dirty []dirtyPage
 	for i := range c.entries {
-		if c.entries[i].dirty {
-			dirty = append(dirty, int32(i))
+		if e := &c.entries[i]; e.dirty {
+			dirty = append(dirty, dirtyPage{e.no, e.buf})
+			e.dirty = false
 		}
 	}
-	slices.SortFunc(dirty, func(a, b int32) int {
-		return int(int64(c.entries[a].no) - int64(c.entries[b].no))
-	})
-	run := make([]byte, 0, max(slabBytes, c.pageSize))
-	for k := 0; k < len(dirty); {
-		if err := ctx.Err(); err != nil {
+	slices.SortFunc(dirty, byNumber)
+	var run []byte
+	for len(dirty) > 0 {
+		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		first := c.entries[dirty[k]].no
-		run = run[:0]
-		j := k
-		for ; j < len(dirty) && len(run)+c.pageSize <= cap(run); j++ {
-			e := &c.entries[dirty[j]]
-			if e.no != first+uint32(j-k) {
-				break
-			}
-			run = append(run, e.buf...)
-		}
-		if err := c.write(first, run); err != nil {
+		n := min(len(dirty), checkEvery)
+		var end int64
+		var err error
+		run, end, err = writeRuns(c.file, c.pageSize, dirty[:n], run)
+		c.size = max(c.size, end)
+		if err != nil {
 			return err
 		}
-		for ; k < j; k++ {
-			c.entries[dirty[k]].dirty = false
-		}
+		dirty = dirty[n:]
 	}
 	return nil
 }

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -20,11 +22,14 @@ import (
 // its number from 1 and its name; an error is the operation's.
 type faultFS struct {
 	durable.FS
-	n  int
-	at func(n int, op string) error
+	mu sync.Mutex
+	n  int                          // under mu
+	at func(n int, op string) error // under mu
 }
 
 func (f *faultFS) next(op string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.n++
 	return f.at(f.n, op)
 }
@@ -231,5 +236,91 @@ func TestCancelledScratch(t *testing.T) {
 	}
 	if got := names(t, dir); len(got) != 0 {
 		t.Fatalf("left %q", got)
+	}
+}
+
+// lyingFS says that the n-th write was done, and does nothing.
+type lyingFS struct {
+	durable.FS
+	mu    sync.Mutex
+	n     int // under mu; counts down
+	fired bool
+}
+
+type lyingFile struct {
+	durable.File
+	fs *lyingFS
+}
+
+func (f *lyingFS) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
+	file, err := f.FS.OpenFile(name, flag, perm)
+	return &lyingFile{file, f}, err
+}
+
+func (f *lyingFile) WriteAt(b []byte, off int64) (int, error) {
+	f.fs.mu.Lock()
+	f.fs.n--
+	lie := f.fs.n == 0
+	f.fs.fired = f.fs.fired || lie
+	f.fs.mu.Unlock()
+	if lie {
+		return len(b), nil
+	}
+	return f.File.WriteAt(b, off)
+}
+
+// TestLostWrite drops every write in turn without an error: either a later
+// write made up for it, or reading back finds it.
+func TestLostWrite(t *testing.T) {
+	trail, want := faultTrail(t)
+	found := 0
+	for n := 1; ; n++ {
+		dir := t.TempDir()
+		out := filepath.Join(dir, "out.db")
+		disk := &lyingFS{FS: durable.OS, n: n}
+		_, err := apply.Hydrate(context.Background(), trail, out, apply.Latest(), &apply.Options{FS: disk, CacheBytes: 1})
+		if !disk.fired {
+			break
+		}
+		if err == nil {
+			if got, _ := os.ReadFile(out); !bytes.Equal(got, want.bytes()) {
+				t.Fatalf("write %d was lost, and nobody noticed", n)
+			}
+			continue
+		}
+		found++
+		if !errors.Is(err, journal.ErrDiverged) && !errors.Is(err, io.EOF) {
+			t.Errorf("write %d was lost: %v", n, err)
+		}
+		if left := names(t, dir); len(left) != 0 {
+			t.Errorf("write %d was lost: left %q", n, left)
+		}
+	}
+	if found < 3 {
+		t.Errorf("only %d lost writes were found", found)
+	}
+}
+
+// TestOrder looks at what a power cut could reorder: everything is written
+// before the sync, the sync comes before the rename, the directory is last.
+func TestOrder(t *testing.T) {
+	trail, _ := faultTrail(t)
+	var ops []string
+	disk := &faultFS{FS: durable.OS, at: func(_ int, op string) error {
+		if op == "read" {
+			return nil
+		}
+		if len(ops) == 0 || ops[len(ops)-1] != op {
+			ops = append(ops, op)
+		}
+		return nil
+	}}
+	_, err := apply.Hydrate(context.Background(), trail, filepath.Join(t.TempDir(), "out.db"), apply.AtTXID(1), &apply.Options{FS: disk})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"open", "write", "sync", "rename", "sync directory"}
+	if !slices.Equal(ops, want) {
+		t.Errorf("order is %q, want %q", ops, want)
 	}
 }

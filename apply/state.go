@@ -118,6 +118,7 @@ func (s *State) Close() error {
 	if s.cache.file == nil {
 		return nil
 	}
+	s.cache.back.stop()
 	err := s.cache.file.Close()
 	if s.remove {
 		err = errors.Join(err, s.fs.Remove(s.cache.file.Name()))
@@ -323,7 +324,7 @@ func (s *State) stage(ctx context.Context, c *change, ref diff.PageRef) error {
 	if ref.No <= c.old {
 		at, err := s.cache.get(ref.No)
 		if err != nil {
-			return err
+			return s.fail(err)
 		}
 		e := &s.cache.entries[at]
 		p.at, old = at, e.buf
@@ -336,7 +337,7 @@ func (s *State) stage(ctx context.Context, c *change, ref diff.PageRef) error {
 	}
 	buf, err := s.cache.buffer()
 	if err != nil {
-		return err
+		return s.fail(err) // pages that were being written may be lost
 	}
 	if ref.Full {
 		old = nil
@@ -452,7 +453,7 @@ func (s *State) Flush(ctx context.Context) error {
 		return s.err
 	}
 	if err := s.cache.flush(ctx); err != nil {
-		return err
+		return s.fail(err) // some pages no longer count as dirty
 	}
 	if s.cache.size != s.Size() {
 		if err := s.cache.file.Truncate(s.Size()); err != nil {
