@@ -3,19 +3,15 @@ module github.com/pagetrail/pagetrail
 go 1.26.0
 
 require (
-	github.com/klauspost/compress v1.20.3 // zstd: journal
-	github.com/ncruces/go-sqlite3 v0.35.6 // SQLite: vfs, and the tests of everything
-	github.com/spf13/cobra v1.10.2 // internal/cli
-	github.com/zeebo/xxh3 v1.1.0 // the state checksum: diff
-	golang.org/x/sys v0.49.0 // locks and syncs: internal/durable
-	golang.org/x/term v0.47.0 // internal/cli
-)
-
-require pgregory.net/rapid v1.3.0 // tests: models
-
-require (
+	github.com/klauspost/compress v1.20.3
+	github.com/ncruces/go-sqlite3 v0.35.6
 	github.com/rogpeppe/go-internal v1.16.0
+	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.9
+	github.com/zeebo/xxh3 v1.1.0
+	golang.org/x/sys v0.49.0
+	golang.org/x/term v0.47.0
+	pgregory.net/rapid v1.3.0
 )
 
 require (

@@ -56,6 +56,7 @@ func benchCommit(b *testing.B, mode, work, vfs string) {
 	defer upd.Close()
 	r := rand.New(rand.NewPCG(1, 2))
 	b.ReportAllocs()
+	before := cpuTime()
 	for b.Loop() {
 		s := ins
 		if work == "update" {
@@ -65,5 +66,50 @@ func benchCommit(b *testing.B, mode, work, vfs string) {
 		if err := s.Exec(); err != nil {
 			b.Fatal(err)
 		}
+	}
+	b.ReportMetric(float64(cpuTime()-before)/float64(b.N), "cpu-ns/op")
+}
+
+// BenchmarkCatchUp asks how fast transactions that wait in a WAL are recorded:
+// what the encoder beside the writer does for each, and recovery for all.
+func BenchmarkCatchUp(b *testing.B) {
+	for _, work := range []string{"insert", "update"} {
+		b.Run(work, func(b *testing.B) {
+			const commits = 10000
+			path := filepath.Join(b.TempDir(), "x.db")
+			c := open(b, path, "")
+			run(b, c, "PRAGMA journal_mode=WAL", "PRAGMA wal_autocheckpoint=0",
+				"CREATE TABLE t(id INTEGER PRIMARY KEY, k TEXT, v TEXT, n INT)", "CREATE INDEX tk ON t(k)",
+				generate("INSERT INTO t(k,v,n) SELECT hex(randomblob(8)), hex(randomblob(60)), 0 FROM generate(50000)"))
+			plain, err := sqlite3.Open("file:" + path)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer plain.Close()
+			run(b, plain, "PRAGMA wal_autocheckpoint=0")
+			sql := "INSERT INTO t(k,v,n) VALUES(hex(randomblob(8)), 'a text of some length, as people write it, for a row', 0)"
+			if work == "update" {
+				sql = "UPDATE t SET n=n+1 WHERE id=abs(random())%50000+1"
+			}
+			s, _, err := plain.Prepare(sql)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			for b.Loop() {
+				b.StopTimer()
+				for range commits {
+					if err := s.Exec(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				before := cpuTime()
+				b.StartTimer()
+				query(b, c, "PRAGMA pagetrail_txid")
+				b.ReportMetric(float64(cpuTime()-before)/commits, "cpu-ns/commit")
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/commits, "ns/commit")
+			c.Close()
+		})
 	}
 }

@@ -3,13 +3,13 @@ package vfs
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/util/vfsutil"
 	sqlitevfs "github.com/ncruces/go-sqlite3/vfs"
 
 	"github.com/pagetrail/pagetrail/internal/capture"
+	"github.com/pagetrail/pagetrail/internal/durable"
 )
 
 // wrapped forwards every optional interface of a file, since embedding hides
@@ -208,7 +208,8 @@ func (f *mainFile) CheckpointDone() {
 // besideFile is a rollback journal or a WAL.
 type besideFile struct {
 	wrapped
-	dir string // to be synced with the first sync, "" when that is done
+	files durable.FS
+	dir   string // to be synced with the first sync, "" when that is done
 }
 
 func (f *besideFile) Sync(flags sqlitevfs.SyncFlag) error {
@@ -218,12 +219,7 @@ func (f *besideFile) Sync(flags sqlitevfs.SyncFlag) error {
 	if f.dir == "" {
 		return nil
 	}
-	d, err := os.Open(f.dir)
-	if err != nil {
-		return nil // as SQLite does: a directory that cannot be opened cannot be synced
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
+	if err := f.files.SyncDir(f.dir); err != nil {
 		return sqlitevfs.SystemError(err, sqlite3.IOERR_DIR_FSYNC)
 	}
 	f.dir = ""

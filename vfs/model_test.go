@@ -23,7 +23,6 @@ type model struct {
 	last   journal.TXID
 	seen   map[journal.TXID][]byte
 	inTx   bool
-	ops    int
 }
 
 func (m *model) conn() *sqlite3.Conn { return m.conns[0] }

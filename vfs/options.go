@@ -5,6 +5,8 @@ import (
 	"log/slog"
 
 	sqlitevfs "github.com/ncruces/go-sqlite3/vfs"
+
+	"github.com/pagetrail/pagetrail/internal/durable"
 )
 
 // Options say how the databases of a VFS are captured. Nil and the zero value
@@ -17,6 +19,11 @@ type Options struct {
 	// encoded within their commit rather than beside it. The trail itself is
 	// not encrypted by it.
 	Base string
+
+	// FS is the file system of the trail, and says that the files of Base are
+	// there too, under the paths SQLite uses. Default the operating system's;
+	// for tests with a simulated disk.
+	FS durable.FS
 
 	// SealBytes is how large the growing segment of a trail may become before
 	// it is compressed; default 8 MiB.

@@ -41,17 +41,21 @@ func Register(name string, o *Options) error {
 	if name == opt.Base {
 		return errors.New("pagetrail: the VFS " + name + " cannot be its own base")
 	}
-	sqlitevfs.Register(name, &captureVFS{name: name, base: base, opt: opt, os: opt.Base == "" || opt.Base == "os"})
+	v := &captureVFS{name: name, base: base, opt: opt, files: opt.FS}
+	if v.files == nil && (opt.Base == "" || opt.Base == "os") {
+		v.files = durable.OS
+	}
+	sqlitevfs.Register(name, v)
 	return nil
 }
 
 // captureVFS is the front end of the capture engine for SQLite in Go.
 // See https://sqlite.org/c3ref/vfs.html.
 type captureVFS struct {
-	name string
-	base sqlitevfs.VFS
-	opt  Options
-	os   bool // base is the operating system's: files can be opened by path
+	name  string
+	base  sqlitevfs.VFS
+	opt   Options
+	files durable.FS // where base has its files, by path; nil: not to be had
 }
 
 var _ sqlitevfs.VFSFilename = (*captureVFS)(nil)
@@ -92,8 +96,8 @@ func (v *captureVFS) openMain(name *sqlitevfs.Filename, flags sqlitevfs.OpenFlag
 	}
 	path := name.String()
 	db, err := capture.Acquire(path, capture.Options{
-		Dir: params.trail, SealBytes: v.opt.SealBytes, ByPath: v.os && !params.inline,
-		Progress: v.opt.progressOf(path), Log: v.opt.Log, FS: durable.OS,
+		Dir: params.trail, SealBytes: v.opt.SealBytes, ByPath: v.files != nil && !params.inline,
+		Progress: v.opt.progressOf(path), Log: v.opt.Log, FS: v.opt.FS,
 	})
 	if err != nil {
 		file.Close()
@@ -111,8 +115,8 @@ func (v *captureVFS) openWAL(name *sqlitevfs.Filename, flags sqlitevfs.OpenFlag)
 	if !ok {
 		return vfsutil.WrapOpenFilename(v.base, name, flags)
 	}
-	if v.os {
-		createLike(main.path+"-shm", main.path)
+	if v.files != nil {
+		createLike(v.files, main.path+"-shm", main.path)
 	}
 	f, flags, err := v.openBeside(name, flags)
 	if err != nil {
@@ -128,8 +132,8 @@ func (v *captureVFS) openWAL(name *sqlitevfs.Filename, flags sqlitevfs.OpenFlag)
 // the directory synced with the first sync of the file.
 func (v *captureVFS) openBeside(name *sqlitevfs.Filename, flags sqlitevfs.OpenFlag) (*besideFile, sqlitevfs.OpenFlag, error) {
 	ask, created := flags, false
-	if v.os && flags&sqlitevfs.OPEN_CREATE != 0 {
-		ok, made := createLike(name.String(), name.Database())
+	if v.files != nil && flags&sqlitevfs.OPEN_CREATE != 0 {
+		ok, made := createLike(v.files, name.String(), name.Database())
 		if created = made; ok {
 			ask &^= sqlitevfs.OPEN_CREATE | sqlitevfs.OPEN_EXCLUSIVE
 		}
@@ -140,28 +144,26 @@ func (v *captureVFS) openBeside(name *sqlitevfs.Filename, flags sqlitevfs.OpenFl
 	}
 	b := &besideFile{wrapped: wrapped{f}}
 	if created {
-		b.dir = filepath.Dir(name.String())
+		b.files, b.dir = v.files, filepath.Dir(name.String())
 	}
 	return b, out | flags&sqlitevfs.OPEN_CREATE, nil
 }
 
 // createLike makes sure that the file name is there, new with the mode of the
 // file model. ok: it is there; made: it was created.
-func createLike(name, model string) (ok, made bool) {
-	fi, err := os.Stat(model)
+func createLike(files durable.FS, name, model string) (ok, made bool) {
+	fi, err := files.Stat(model)
 	if err != nil {
 		return false, false
 	}
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, fi.Mode().Perm())
+	f, err := files.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, fi.Mode().Perm())
 	if errors.Is(err, fs.ErrExist) {
 		return true, false
 	}
 	if err != nil {
 		return false, false // the VFS beneath reports it
 	}
-	// The umask may have taken bits that the database has.
-	err = errors.Join(f.Chmod(fi.Mode().Perm()), f.Close())
-	return err == nil, true
+	return f.Close() == nil, true
 }
 
 func (v *captureVFS) Delete(name string, syncDir bool) error {

@@ -30,9 +30,9 @@ type builder struct {
 	enc      diff.Encoder
 	body     diff.Body
 	old, new []byte
+	recent   recent
 	pages    []diff.Page
 	entries  []entry
-	zero     []byte
 }
 
 // record appends the change from state prev to tx (whose PageSize, PageCount,
@@ -127,6 +127,12 @@ func (b *builder) group(t *table, prev journal.Tx, tx *journal.Tx, nos []uint32,
 	var kept int
 	b.body.Pages, b.body.Tokens, b.body.Literals = b.body.Pages[:0], b.body.Tokens[:0], b.body.Literals[:0]
 	b.body, kept = b.enc.Encode(b.body, size, b.pages)
+	if len(b.pages) <= recentSlots/4 {
+		first := len(b.entries) - len(b.pages)
+		for i := range b.pages {
+			b.recent.keep(b.pages[i].No, b.entries[first+i].sum, b.pages[i].New)
+		}
+	}
 	return kept, nil
 }
 
@@ -146,6 +152,9 @@ func (b *builder) oldOf(prev journal.Tx, i int, no uint32, buf []byte, was diff.
 	if no > prev.PageCount {
 		clear(buf)
 		return buf, nil
+	}
+	if page := b.recent.page(no, was, len(buf)); page != nil {
+		return page, nil
 	}
 	ok, err := src.oldPage(i, no, buf)
 	if err != nil {

@@ -43,7 +43,8 @@ func (c *Conn) CloseWAL() {
 		db.stopEncoder()
 		db.mu.Lock()
 		db.closeOwn()
-		db.wal.lose()
+		db.wal = walState{}
+		db.b.recent.drop()
 		db.exclusiveEnd.Store(0)
 		db.mu.Unlock()
 	}

@@ -72,7 +72,6 @@ type DB struct {
 	wal      walState
 	walRefs  int         // connections that have the WAL open
 	own      ownFiles    // handles of our own on database, WAL and wal-index
-	moving   atomic.Bool // the trail's lock is held
 	running  atomic.Bool // the goroutine that encodes is there
 	wake     chan struct{}
 	stopped  chan struct{}

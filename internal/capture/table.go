@@ -76,10 +76,9 @@ type table struct {
 }
 
 type chunk struct {
-	no     uint32 // entries from no*chunkPages
-	lo, hi int    // dirty entries, lo < hi when there are any
-	used   uint64
-	sums   [chunkPages]diff.Sum
+	no   uint32 // entries from no*chunkPages
+	used uint64
+	sums [chunkPages]diff.Sum
 }
 
 func openTable(fsys durable.FS, dir string, perm fs.FileMode) (*table, error) {

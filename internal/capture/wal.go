@@ -251,9 +251,8 @@ func readIndex(shm io.ReaderAt) (sqlitefile.IndexHeader, bool) {
 // commitLog remembers what only the committing connection knows of a commit:
 // the moment, and the note. Frames are those of one generation.
 type commitLog struct {
-	mu   sync.Mutex
-	salt [2]uint32
-	log  map[uint32]commitNote
+	mu  sync.Mutex
+	log map[uint32]commitNote
 }
 
 type commitNote struct {

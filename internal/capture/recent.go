@@ -1,0 +1,53 @@
+package capture
+
+import "github.com/pagetrail/pagetrail/diff"
+
+// recent keeps the content of pages that were recorded a short while ago: they
+// are the pre-images of the next transactions, and most small transactions
+// write pages that the last ones wrote. It saves the read and the hash.
+//
+// It is never wrong, whatever happened since: an entry only serves when its
+// hash is the one that the page table has for the committed state.
+type recent struct {
+	slots []recentPage
+}
+
+type recentPage struct {
+	no   uint32
+	sum  diff.Sum
+	data []byte
+}
+
+// recentSlots and recentBytes bound the pages kept; memory is taken as they
+// are used.
+const (
+	recentSlots = 1024
+	recentBytes = 4 << 20
+)
+
+// page returns the content of page no with hash sum, nil if it is not here. It
+// is valid until the next keep.
+func (r *recent) page(no uint32, sum diff.Sum, size int) []byte {
+	if len(r.slots) == 0 {
+		return nil
+	}
+	p := &r.slots[no%uint32(len(r.slots))]
+	if p.no != no || p.sum != sum || len(p.data) != size {
+		return nil
+	}
+	return p.data
+}
+
+// keep takes a copy of a page. Pages with neighbouring numbers do not displace
+// each other.
+func (r *recent) keep(no uint32, sum diff.Sum, data []byte) {
+	if r.slots == nil {
+		r.slots = make([]recentPage, min(recentSlots, recentBytes/len(data)))
+	}
+	p := &r.slots[no%uint32(len(r.slots))]
+	p.no, p.sum = no, sum
+	p.data = append(p.data[:0], data...)
+}
+
+// drop gives the memory back.
+func (r *recent) drop() { r.slots = nil }
