@@ -23,9 +23,6 @@ type anatomy struct {
 	// compared is false when the state before was not to be had, and what changed in a page is
 	// therefore not known.
 	compared bool
-	// had and has count the pages of each table and index before and after, patched or not: SQLite
-	// frees most pages of a table without writing them, so only that shows that a table was emptied.
-	had, has map[string]int
 }
 
 // patchedPage is one page of a transaction. There may be a million of them, so it is kept small.
@@ -112,16 +109,14 @@ func (d *dissector) patches(ctx context.Context) error {
 			}
 		}
 		if d.a.compared {
-			var err error
-			if d.a.had, err = d.classify(ctx, func(p *patchedPage) *use { return &p.was }); err != nil {
+			if err := d.classify(ctx, func(p *patchedPage) *use { return &p.was }); err != nil {
 				return err
 			}
 			if err := d.state.Apply(ctx, rec); err != nil {
 				return err
 			}
 		}
-		d.a.has, err = d.classify(ctx, func(p *patchedPage) *use { return &p.is })
-		return err
+		return d.classify(ctx, func(p *patchedPage) *use { return &p.is })
 	}
 	return &journal.RangeError{Want: d.a.tx.TXID}
 }
@@ -180,21 +175,20 @@ func (d *dissector) measure(p *patchedPage, old, new []byte) {
 	p.patch = int32(d.body.Len())
 }
 
-// classify says of each page what it is part of, by walking the database as the state now has it,
-// and counts the pages of everything in it.
-func (d *dissector) classify(ctx context.Context, into func(*patchedPage) *use) (map[string]int, error) {
-	counts := map[string]int{}
+// classify says of each page what it is part of, by walking the database as the state now has it.
+func (d *dissector) classify(ctx context.Context, into func(*patchedPage) *use) error {
+	left := len(d.a.pages)
 	size := d.state.PageSize()
-	if d.state.PageCount() == 0 {
-		return counts, nil
+	if left == 0 || d.state.PageCount() == 0 {
+		return nil
 	}
 	page := make([]byte, size)
 	if err := d.state.ReadPage(1, page); err != nil {
-		return nil, err
+		return err
 	}
 	h, err := sqlitefile.ParseHeader(page[:100])
 	if err != nil {
-		return counts, nil // not a database that SQLite could read: its pages stay unknown
+		return nil // not a database that SQLite could read: its pages stay unknown
 	}
 	total, done := int64(d.state.PageCount())*int64(size), int64(0)
 	read := func(no uint32, buf []byte) error {
@@ -207,18 +201,19 @@ func (d *dissector) classify(ctx context.Context, into func(*patchedPage) *use) 
 	}
 	for found, err := range sqlitefile.Walk(h, d.state.PageCount(), read) {
 		if err != nil {
-			return nil, err
+			return err
 		}
-		u := d.use(found)
-		counts[u.of()]++
-		if i, ok := slices.BinarySearchFunc(d.a.pages, found.No, byNumber); ok {
-			*into(&d.a.pages[i]) = u
+		i, ok := slices.BinarySearchFunc(d.a.pages, found.No, func(p patchedPage, no uint32) int { return cmp.Compare(p.no, no) })
+		if !ok {
+			continue
+		}
+		*into(&d.a.pages[i]) = d.use(found)
+		if left--; left == 0 {
+			break
 		}
 	}
-	return counts, nil
+	return nil
 }
-
-func byNumber(p patchedPage, no uint32) int { return cmp.Compare(p.no, no) }
 
 func (d *dissector) use(p sqlitefile.Page) use {
 	u := use{kind: p.Kind}
@@ -234,23 +229,15 @@ func (d *dissector) use(p sqlitefile.Page) use {
 
 // share is what one table, index or other owner has of a transaction.
 type share struct {
-	name           string
-	had, has       int // pages before and after
-	patched        int
-	changed, patch int64
+	name              string
+	pages, new, freed int
+	changed, patch    int64
 }
 
-// shares adds the pages up by what they belong to, the most patched first. A page that was freed
-// counts for what it was part of: that is where something is missing now.
+// shares adds the pages up by what they belong to, the largest first. A page that was freed counts
+// for what it was part of: that is where something is missing now.
 func (a *anatomy) shares() []*share {
 	byName := map[string]*share{}
-	for _, names := range []map[string]int{a.had, a.has} {
-		for name := range names {
-			if a.compared && a.had[name] != a.has[name] {
-				byName[name] = &share{name: name}
-			}
-		}
-	}
 	for i := range a.pages {
 		p := &a.pages[i]
 		name := p.of()
@@ -259,31 +246,31 @@ func (a *anatomy) shares() []*share {
 			s = &share{name: name}
 			byName[name] = s
 		}
-		s.patched++
+		s.pages++
 		s.changed += int64(p.changed)
 		s.patch += int64(p.patch)
-	}
-	for name, s := range byName {
-		s.had, s.has = a.had[name], a.has[name]
+		switch {
+		case p.freed():
+			s.freed++
+		case a.compared && p.is.owner != nil && p.was.owner == nil:
+			s.new++
+		}
 	}
 	return slices.SortedFunc(maps.Values(byName), func(x, y *share) int {
-		return cmp.Or(cmp.Compare(y.patched, x.patched), cmp.Compare(y.patch, x.patch), strings.Compare(x.name, y.name))
+		return cmp.Or(cmp.Compare(y.pages, x.pages), cmp.Compare(y.patch, x.patch), strings.Compare(x.name, y.name))
 	})
 }
 
 // freed says that the transaction took the page from its owner and gave it to the free list.
 func (p *patchedPage) freed() bool { return p.is.free() && p.was.owner != nil }
 
-// of names what a page belongs to, or belonged to when it was freed.
+// of names what a page belongs to, or belonged to when it was freed: a table, an index and its
+// table, or in brackets what is nobody's.
 func (p *patchedPage) of() string {
+	u := p.is
 	if p.freed() {
-		return p.was.of()
+		u = p.was
 	}
-	return p.is.of()
-}
-
-// of names a table, an index and its table, or in brackets what is nobody's.
-func (u use) of() string {
 	switch {
 	case u.free():
 		return "(free list)"

@@ -38,9 +38,7 @@ func newShow(env *Env) *cobra.Command {
 		Long: `Show one transaction: its description, which tables and indexes it changed, and each
 page with the kind of b-tree page it is, the bytes that changed in it and the bytes
 of its patch. A patch is measured by itself; within the transaction patches may copy
-from each other, so together they take less. PAGES and BEFORE count all pages of a
-table or index: SQLite empties a table without writing most of them, and only these
-numbers show it. A ! marks one that lost more than half of its pages.
+from each other, so together they take less.
 
 To know what a page is, the state before the transaction is restored into a scratch
 file in the directory for temporary files (TMPDIR), which needs room for the database
@@ -196,23 +194,24 @@ func (a *anatomy) growth() string {
 func (o *showOptions) shares(env *Env, a *anatomy) error {
 	fmt.Fprintln(env.Out)
 	table := ui.NewTable(env.Out, env.painter(env.OutTerm), env.tableWidth(),
-		ui.Column{Title: "PATCHED", Right: true}, ui.Column{Title: "CHANGED", Right: true}, ui.Column{Title: "PATCH", Right: true},
-		ui.Column{Title: "PAGES", Right: true}, ui.Column{Title: "BEFORE", Right: true}, ui.Column{Title: "TABLE OR INDEX"})
+		ui.Column{Title: "PAGES", Right: true}, ui.Column{Title: "NEW", Right: true}, ui.Column{Title: "FREED", Right: true},
+		ui.Column{Title: "CHANGED", Right: true}, ui.Column{Title: "PATCH", Right: true}, ui.Column{Title: "TABLE OR INDEX"})
 	for _, s := range a.shares() {
-		before := ui.Cell{}
-		if a.compared && s.had != s.has {
-			before.Text = ui.Count(s.had)
-			if s.has < s.had/2 {
-				before = ui.Cell{Text: "! " + before.Text, Style: ui.Warn}
-			}
-		}
-		err := table.Row(ui.Cell{Text: ui.Count(s.patched), Style: ui.Bold}, a.measured(s.changed), a.measured(s.patch),
-			ui.Cell{Text: ui.Count(s.has)}, before, ui.Cell{Text: ui.Clean(s.name)})
+		err := table.Row(ui.Cell{Text: ui.Count(s.pages), Style: ui.Bold}, some(s.new, ui.Plain), some(s.freed, ui.Warn),
+			a.measured(s.changed), a.measured(s.patch), ui.Cell{Text: ui.Clean(s.name)})
 		if err != nil {
 			return err
 		}
 	}
 	return table.Flush()
+}
+
+// some is a number worth showing, or nothing for none.
+func some(n int, style ui.Style) ui.Cell {
+	if n == 0 {
+		return ui.Cell{}
+	}
+	return ui.Cell{Text: ui.Count(n), Style: style}
 }
 
 // measured is a number of bytes, or nothing when it could not be measured.
@@ -263,9 +262,9 @@ type showJSON struct {
 
 type shareJSON struct {
 	Name         string `json:"name"`
-	Patched      int    `json:"patched_pages"`
 	Pages        int    `json:"pages"`
-	PagesBefore  *int   `json:"pages_before,omitempty"`
+	New          int    `json:"new_pages"`
+	Freed        int    `json:"freed_pages"`
 	ChangedBytes *int64 `json:"changed_bytes,omitempty"`
 	PatchBytes   *int64 `json:"patch_bytes,omitempty"`
 }
@@ -292,11 +291,7 @@ func newShowJSON(a *anatomy, points []journal.Point) showJSON {
 		j.Before = &a.before.TXID
 	}
 	for _, s := range a.shares() {
-		table := shareJSON{Name: s.name, Patched: s.patched, Pages: s.has, ChangedBytes: a.known(s.changed), PatchBytes: a.known(s.patch)}
-		if a.compared {
-			table.PagesBefore = &s.had
-		}
-		j.Tables = append(j.Tables, table)
+		j.Tables = append(j.Tables, shareJSON{s.name, s.pages, s.new, s.freed, a.known(s.changed), a.known(s.patch)})
 	}
 	for i := range a.pages {
 		p := &a.pages[i]
