@@ -12,7 +12,8 @@ import (
 // sample is a body with every kind of token.
 func sample(t testing.TB) (size int, pages []diff.Page, body diff.Body) {
 	t.Helper()
-	size, pages = transaction([]byte{0, 3,
+	size, pages = transaction([]byte{
+		0, 3,
 		2, 0, 40, 0, 2, 0, 0, // a shift
 		1, 0, 200, 1, 40, 0, 9, // literals
 		4, 1, 10, 0, 120, 0, 0, // from

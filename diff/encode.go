@@ -1,38 +1,58 @@
 package diff
 
-import "fmt"
+import (
+	"fmt"
+	"math/bits"
+)
 
 const (
 	// fewBytes is how many changed bytes of a page are written as literals
 	// without a search: none would pay for itself.
 	fewBytes = 32
 	// fewLiterals is how many literals the search of a page's own old content
-	// may leave before the other pages are searched too.
-	fewLiterals = 24
+	// and of the literals before it may leave: so little is new data, as a
+	// rule. More may have moved here from another page, and then the old
+	// content of all pages is searched too.
+	fewLiterals = 144
+	// fewPositions is for how much the table is made that has literals only.
+	fewPositions = 4096
 )
 
 // Encoder makes bodies. The zero value is ready. It reuses its tables, which
 // grow to a few MiB with large transactions; not safe for concurrent use.
 type Encoder struct {
 	pageSize int
+	pageBits int      // pageSize is 1<<pageBits
 	changes  []change // of the pages that are kept
 	window   [][]byte // old pages of those that are not full, then all new pages
 	own      ownTable
 	all      windowTable
-	indexed  bool // all holds the old pages
+	depth    depth // what all holds
 
-	// What the tokens are relative to; see the package comment.
-	shifts [2]int // the last shift and the one before it
-	from   int    // where in the window the last copy from it ended
-	fromTo int    // and where the copy itself ended
+	state
 
 	// The page at work.
 	new, old []byte // old is nil when it is written in full
 	base     int    // where in the window its new content begins
-	deep     bool   // all pages are searched, not only its own old content
 
 	tokens, literals []byte
 }
+
+// state is what tokens are relative to; see the package comment.
+type state struct {
+	shifts [2]int // the last shift and the one before it
+	from   int    // where in the window the last copy from it ended
+	fromTo int    // and where the copy itself ended
+}
+
+// depth says what the table of all pages has, and so what is searched.
+type depth uint8
+
+const (
+	nothing  depth = iota
+	literals       // those written so far
+	pages          // the old pages, and the literals
+)
 
 // Encode appends the patches of pages (ascending page numbers, at most
 // GroupPages) to the streams of dst. A page whose Old equals its New is
@@ -86,8 +106,8 @@ func checkPages(pageSize int, pages []Page) {
 
 // begin finds what changed and lays out the window.
 func (e *Encoder) begin(pageSize int, pages []Page) {
-	e.pageSize, e.indexed = pageSize, false
-	e.shifts, e.from, e.fromTo = [2]int{firstShift, -firstShift}, 0, 0
+	e.pageSize, e.pageBits, e.depth = pageSize, bits.TrailingZeros(uint(pageSize)), nothing
+	e.state = state{shifts: [2]int{firstShift, -firstShift}}
 	e.changes, e.window = e.changes[:0], e.window[:0]
 	for i := range pages {
 		pg := &pages[i]
@@ -114,27 +134,28 @@ func (e *Encoder) page(c change) {
 		return
 	}
 	e.own.build(e.old, e.pageSize)
-	if e.deep = e.indexed; !e.deep && e.old != nil {
-		tokens, literals, shifts := len(e.tokens), len(e.literals), e.shifts
-		e.scan(c)
-		if len(e.changes) == 1 || len(e.literals)-literals <= fewLiterals {
-			return
-		}
-		e.tokens, e.literals, e.shifts = e.tokens[:tokens], e.literals[:literals], shifts
+	tokens, literal, state := len(e.tokens), len(e.literals), e.state
+	if e.depth == nothing && len(e.changes) > 1 {
+		e.depth = literals
+		e.all.reset(fewPositions)
 	}
-	if !e.indexed {
-		e.index()
+	e.scan(c)
+	alone := len(e.changes) == 1 && e.old != nil // its own old content is all there is
+	if e.depth == pages || alone || len(e.literals)-literal <= fewLiterals {
+		return
 	}
-	e.deep = true
+	e.tokens, e.literals, e.state = e.tokens[:tokens], e.literals[:literal], state
+	e.index()
 	e.scan(c)
 }
 
-// index enters the old pages into the table of all pages. New pages follow as
-// they are encoded, and only their literals: what was copied is there already.
+// index enters the old pages into the table of all pages, and the new ones as
+// far as they are encoded. Of those that follow only the literals are entered:
+// what was copied is there already.
 func (e *Encoder) index() {
-	e.indexed = true
+	e.depth = pages
 	e.all.reset(len(e.window) * e.pageSize)
-	for i, page := range e.window[:len(e.window)-len(e.changes)] {
+	for i, page := range e.window[:e.base/e.pageSize] {
 		e.all.add(page, i*e.pageSize, 0, e.pageSize)
 	}
 }
@@ -148,9 +169,9 @@ func (e *Encoder) ranges(c change) {
 			e.tokens = appendToken(e.tokens, kindSame, lo-off)
 		}
 		hi := lo + 1
-		for same := 0; hi+same < c.hi && same < minCheap; {
-			if same++; e.old[hi+same-1] != e.new[hi+same-1] {
-				hi, same = hi+same, 0
+		for p := hi; p < c.hi && p-hi < minCheap; p++ {
+			if e.old[p] != e.new[p] {
+				hi = p + 1
 			}
 		}
 		e.literal(lo, hi)
@@ -169,7 +190,7 @@ func (e *Encoder) literal(lo, hi int) {
 	}
 	e.tokens = appendToken(e.tokens, kindLiteral, hi-lo)
 	e.literals = append(e.literals, e.new[lo:hi]...)
-	if e.indexed {
+	if e.depth != nothing {
 		e.all.add(e.new, e.base, lo, hi)
 	}
 }

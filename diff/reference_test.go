@@ -13,7 +13,7 @@ import (
 // refToken is a token as the format describes it.
 type refToken struct {
 	kind int
-	n    int   // as written: 0 is the rest of the page
+	n    int64 // as written: 0 is the rest of the page
 	arg  int64 // shift, relative position, or byte of a fill
 }
 
@@ -92,7 +92,7 @@ func refDecode(b diff.Body, size int, old func(no uint32) []byte) (out [][]byte,
 		for len(window) < start+size {
 			t := refReadToken(&tokens)
 			off := int64(len(window) - start)
-			n := int64(t.n)
+			n := t.n
 			if p.full && (t.kind == 0 || t.kind == 2 || t.kind == 3) {
 				panic(errRef("old page of a full page"))
 			}
@@ -175,9 +175,9 @@ func refPages(b []byte, size int) []refPage {
 
 func refReadToken(r *refReader) refToken {
 	c := r.byte()
-	t := refToken{kind: int(c / 32), n: int(c % 32)}
+	t := refToken{kind: int(c / 32), n: int64(c % 32)}
 	if t.n == 31 {
-		t.n += int(r.uvarint())
+		t.n += int64(r.uvarint())
 	}
 	switch t.kind {
 	case 2, 4:
@@ -216,7 +216,7 @@ func refEncode(pages []refPage) (pageStream, tokenStream []byte) {
 		last = p.no
 		for _, t := range p.tokens {
 			if t.n < 31 {
-				tokenStream = append(tokenStream, byte(t.kind*32+t.n))
+				tokenStream = append(tokenStream, byte(t.kind*32)+byte(t.n))
 			} else {
 				tokenStream = uvarint(append(tokenStream, byte(t.kind*32+31)), uint64(t.n-31))
 			}

@@ -125,7 +125,7 @@ func (e *Encoder) seek(i, lit, end int) int {
 // be asked about, because too few bytes follow.
 func (e *Encoder) deepEnd() int {
 	switch {
-	case !e.deep:
+	case e.depth == nothing:
 		return 0
 	case e.all.wide:
 		return e.pageSize - 15
@@ -147,7 +147,7 @@ func (e *Encoder) find(i, lit int) match {
 	if v == bits.RotateLeft64(v, 8) {
 		e.filled(&best, i, lit)
 	}
-	if e.deep {
+	if e.depth != nothing {
 		e.copied(&best, v, i, lit, e.from+e.base+i-e.fromTo) // as the last copy would have gone on
 	}
 	if i < e.deepEnd() {
@@ -198,11 +198,11 @@ func (e *Encoder) copied(best *match, v uint64, i, lit, p int) {
 	if p < 0 || p >= e.base+lit {
 		return
 	}
-	src := e.window[p/e.pageSize]
+	src := e.window[p>>e.pageBits]
 	if p >= e.base {
 		src = src[:lit] // of the page at work, only what is there before the copy
 	}
-	j := p % e.pageSize
+	j := p & (e.pageSize - 1)
 	if j+8 > len(src) || load64(src, j) != v {
 		return
 	}

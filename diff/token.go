@@ -25,6 +25,10 @@ const (
 // of a b-tree page's cell pointer array by one entry.
 const firstShift = -2
 
+// maxOperand is more than any length, shift or distance in a window of 32 MiB
+// takes as a varint, and little enough for an int of 32 bits.
+const maxOperand = 1 << 27
+
 func appendToken(b []byte, kind byte, n int) []byte {
 	if n < lengthMax {
 		return append(b, kind<<kindBits|byte(n))
