@@ -106,8 +106,9 @@ func (f *footer) parseUnits(r *fields, end int64) TXID {
 	for i := range n {
 		delta, records, later := r.upTo(1<<62), r.upTo(maxRecords), r.upTo(1<<63-1)
 		off += int64(delta)
+		before := at
 		at += Time(later)
-		if r.bad || records == 0 || later == 0 || at < 0 && f.before.time >= 0 || off < fileHeaderSize || off >= end ||
+		if r.bad || records == 0 || at <= before || off < fileHeaderSize || off >= end ||
 			i > 0 && delta == 0 || id+TXID(records) > MaxTXID {
 			r.fail()
 			break

@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"io/fs"
+	"math"
 
 	"github.com/pagetrail/pagetrail/diff"
 	"github.com/pagetrail/pagetrail/internal/durable"
@@ -234,6 +235,8 @@ func (w *Writer) admit(tx *Tx, b diff.Body, pages int) error {
 	switch {
 	case w.prepared:
 		return errors.New("the record before is prepared: confirm or drop it first")
+	case w.pend.time == math.MaxInt64:
+		return because(ErrRange, "no time after %v", w.pend.time)
 	case w.pend.txid >= MaxTXID:
 		return because(ErrRange, "no transaction after %d", uint64(MaxTXID))
 	case tx.Kind >= kinds:
