@@ -300,3 +300,75 @@ func TestProgress(t *testing.T) {
 		t.Errorf("replay ended with %+v", p)
 	}
 }
+
+// TestNearestBase replays from the last base at or before the target, and
+// says so.
+func TestNearestBase(t *testing.T) {
+	b, images := sample(t, 10)
+	for i := range 3 {
+		b.base(b.state, false)
+		next := mutated(b.state, byte('0'+i))
+		b.commit(next, journal.Ordinary)
+		images = append(images, next)
+	}
+	b.close()
+	trail := openTrail(t, b.dir)
+	defer trail.Close()
+	out := filepath.Join(t.TempDir(), "out.db")
+	for id, want := range map[journal.TXID]journal.TXID{9: 0, 10: 10, 11: 11, 12: 12, 13: 12} {
+		got, result := hydrated(t, trail, out, apply.AtTXID(id))
+		if !bytes.Equal(got, images[id].bytes()) {
+			t.Errorf("transaction %d came out wrong", id)
+		}
+		if result.Start() != want || result.Transactions != uint64(id-want) {
+			t.Errorf("transaction %d: %d transactions replayed from %d, want from %d", id, result.Transactions, result.Start(), want)
+		}
+		if result.Bytes <= 0 && id > 0 {
+			t.Errorf("transaction %d: plan to read %d bytes", id, result.Bytes)
+		}
+	}
+}
+
+// TestPruned restores from a trail whose beginning is gone: what lies before
+// its first base is there to read, and cannot be restored.
+func TestPruned(t *testing.T) {
+	b, images := sample(t, 4)
+	b.rotate(true)
+	next := images[4]
+	for i := range 6 {
+		if i == 2 {
+			b.base(next, false)
+		}
+		next = mutated(next, byte('0'+i))
+		b.commit(next, journal.Ordinary)
+		images = append(images, next)
+	}
+	b.close()
+	if err := os.Remove(filepath.Join(b.dir, "0000000000000001.seg")); err != nil {
+		t.Fatal(err)
+	}
+	trail := openTrail(t, b.dir)
+	defer trail.Close()
+	out := filepath.Join(t.TempDir(), "out.db")
+	for id := journal.TXID(0); id <= 10; id++ {
+		if id >= 6 {
+			if got, _ := hydrated(t, trail, out, apply.AtTXID(id)); !bytes.Equal(got, images[id].bytes()) {
+				t.Errorf("transaction %d came out wrong", id)
+			}
+			continue
+		}
+		_, err := apply.Hydrate(context.Background(), trail, out, apply.AtTXID(id), nil)
+		if !errors.Is(err, journal.ErrRange) || !strings.Contains(err.Error(), "the first is transaction 6 of 2026-") {
+			t.Errorf("transaction %d: %v", id, err)
+		}
+	}
+	for i, at := range b.times {
+		_, err := apply.Resolve(context.Background(), trail, apply.AtTime(at))
+		if id := i + 1; (err == nil) != (id >= 6) {
+			t.Errorf("time of transaction %d: %v", id, err)
+		}
+	}
+	if report, err := apply.Verify(context.Background(), trail, nil); err != nil || len(report.Spans) != 1 || report.Spans[0].First != 6 {
+		t.Errorf("verify: %v, %+v", err, report)
+	}
+}

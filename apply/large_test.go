@@ -55,6 +55,12 @@ func TestLockPage(t *testing.T) {
 			next = next.clone()
 			next.pages = next.pages[:lock] // the lock-byte page is the last
 			commit(next)
+			next = next.clone()
+			next.pages = append(next.pages, make([][]byte, 3)...)
+			commit(next)
+			next = next.clone()
+			next.pages = next.pages[:lock-4] // and now it is gone
+			commit(next)
 			b.close()
 			checkSparse(t, b.dir, images)
 		})

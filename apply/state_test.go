@@ -5,12 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/pagetrail/pagetrail/apply"
 	"github.com/pagetrail/pagetrail/diff"
+	"github.com/pagetrail/pagetrail/internal/durable"
 	"github.com/pagetrail/pagetrail/journal"
 )
 
@@ -131,6 +134,20 @@ func TestStateRefuses(t *testing.T) {
 		t.Fatalf("a wrong checksum: %v", err)
 	}
 	checkState(t, s, images[6])
+	// The same history with the right checksum: the failure has left nothing.
+	b, _ = sample(t, 6)
+	b.commit(next, journal.Ordinary)
+	last := mutated(next, '!')
+	b.commit(last, journal.Ordinary)
+	b.close()
+	trail = openTrail(t, b.dir)
+	defer trail.Close()
+	for id := journal.TXID(7); id <= 8; id++ {
+		if err := apply1(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	checkState(t, s, last)
 }
 
 // TestCache runs more pages than the cache holds through it, in random order,
@@ -152,8 +169,11 @@ func TestCache(t *testing.T) {
 			copy(p[rng.IntN(400):], fmt.Sprintf("transaction %d", k))
 			next.pages[i] = p
 		}
-		if k%37 == 36 {
-			next.pages = next.pages[:len(next.pages)-7]
+		switch {
+		case k%37 == 36:
+			next.pages = next.pages[:len(next.pages)-150]
+		case k%37 == 2 && k > 37:
+			next.pages = append(next.pages, make([][]byte, 150)...) // zero, whatever was there before
 		}
 		b.commit(next, journal.Ordinary)
 		images = append(images, next)
@@ -162,7 +182,7 @@ func TestCache(t *testing.T) {
 	trail := openTrail(t, b.dir)
 	defer trail.Close()
 	for _, cache := range []int{1, 20 * 512, 100 * 512, 1 << 20} {
-		s := openState(t, apply.StateOptions{CacheBytes: cache})
+		s := openState(t, apply.StateOptions{CacheBytes: cache, FS: slowFS{durable.OS}})
 		for rec, err := range trail.Records(context.Background(), 1) {
 			if err == nil {
 				err = s.Apply(context.Background(), rec)
@@ -225,5 +245,87 @@ func TestNonsense(t *testing.T) {
 				t.Errorf("hydrate says %v", err)
 			}
 		})
+	}
+}
+
+// slowFS holds every write back until the file is truncated, or for a moment,
+// so that what is written beside the applier comes late.
+type slowFS struct{ durable.FS }
+
+type slowFile struct {
+	durable.File
+	cut chan struct{}
+}
+
+func (f slowFS) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
+	file, err := f.FS.OpenFile(name, flag, perm)
+	return &slowFile{file, make(chan struct{})}, err
+}
+
+func (f *slowFile) WriteAt(b []byte, off int64) (int, error) {
+	select {
+	case <-f.cut:
+	case <-time.After(300 * time.Microsecond):
+	}
+	return f.File.WriteAt(b, off)
+}
+
+func (f *slowFile) Truncate(size int64) error {
+	err := f.File.Truncate(size)
+	for {
+		select {
+		case f.cut <- struct{}{}:
+		default:
+			return err
+		}
+	}
+}
+
+// TestStream replays more transactions than a ring of batches holds at once,
+// and groups larger than a batch, in one history.
+func TestStream(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	b := newTrail(t, filepath.Join(t.TempDir(), "db-pagetrail"))
+	noise := func() []byte {
+		p := make([]byte, 4096)
+		for i := range p {
+			p[i] = byte(rng.Uint32())
+		}
+		return p
+	}
+	next := image{pageSize: 4096, pages: make([][]byte, 300)}
+	images := []image{{}}
+	commit := func(group int) {
+		b.group = group
+		b.commit(next, journal.Ordinary)
+		images = append(images, next)
+	}
+	for round := range 4 {
+		next = next.clone()
+		for i := range next.pages {
+			next.pages[i] = noise()
+		}
+		commit([]int{100, 1, 150, 0}[round])
+		for range 1000 {
+			next = next.clone()
+			i := rng.IntN(len(next.pages))
+			next.pages[i] = bytes.Clone(next.pages[i])
+			next.pages[i][rng.IntN(4096)]++
+			commit(0)
+		}
+	}
+	b.close()
+	trail := openTrail(t, b.dir)
+	defer trail.Close()
+	last := journal.TXID(len(images) - 1)
+	for _, id := range []journal.TXID{1, 600, 1002, last} {
+		var got bytes.Buffer
+		o := &apply.Options{TempDir: t.TempDir(), FS: slowFS{durable.OS}, CacheBytes: 400 << 10}
+		if _, err := apply.HydrateTo(context.Background(), trail, &got, apply.AtTXID(id), o); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got.Bytes(), images[id].bytes()) {
+			t.Errorf("transaction %d came out wrong", id)
+		}
 	}
 }
