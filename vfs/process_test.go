@@ -211,3 +211,30 @@ func TestProcessAndOutsider(t *testing.T) {
 		})
 	}
 }
+
+// TestAskAfterKill asks for the position, and names it, as the first thing
+// after a writer was killed in WAL mode, before anything is written.
+func TestAskAfterKill(t *testing.T) {
+	for i := range 10 {
+		path := filepath.Join(t.TempDir(), "x.db")
+		c := open(t, path, "")
+		run(t, c, "PRAGMA journal_mode=WAL", schema)
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		p := startWriter(t, path, "?vfs=pagetrail", 20+i)
+		p.wait(t)
+		p.kill()
+		c = open(t, path, "")
+		defer c.Close()
+		rows, _ := strconv.Atoi(query(t, c, "SELECT count(*) FROM t"))
+		point := query(t, c, "PRAGMA pagetrail_point='after the crash'")
+		id := txid(t, c)
+		if point != fmt.Sprint(id) {
+			t.Fatalf("point at %s, TXID %d", point, id)
+		}
+		r := newReplica(t, path+"-pagetrail")
+		defer r.close()
+		sameBytes(t, fmt.Sprintf("at the point, %d rows", rows), r.at(id), snapshot(t, path))
+	}
+}

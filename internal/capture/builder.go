@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/pagetrail/pagetrail/diff"
@@ -14,7 +15,7 @@ type source interface {
 	// pre-image is not known and the page is recorded in full.
 	oldPage(i int, no uint32, buf []byte) (bool, error)
 	// newPage returns page no after the transaction, in buf or elsewhere; the
-	// slice is good until the next call but for those in one group.
+	// slice must stay as it is until the transaction is recorded.
 	newPage(i int, no uint32, buf []byte) ([]byte, error)
 }
 
@@ -27,20 +28,33 @@ type entry struct {
 // builder turns the pages of a transaction into a record. It keeps its
 // buffers: two groups of pages at the most, whatever the transaction's size.
 type builder struct {
+	groups  [2]group
+	recent  recent
+	entries []entry
+}
+
+// group is a part of a transaction that is encoded by itself.
+type group struct {
 	enc      diff.Encoder
 	body     diff.Body
 	old, new []byte
-	recent   recent
 	pages    []diff.Page
-	entries  []entry
+	kept     int
+	done     chan struct{} // closed when the goroutine that encodes it is through; nil: none does
+	err      error         // why it did not succeed
 }
+
+// newGroupPages is how many pages by which a database grew are encoded as one
+// group. They have no old content, and little to copy from far away; in small
+// groups two cores encode them, each in its own cache.
+const newGroupPages = 1024
 
 // record appends the change from state prev to tx (whose PageSize, PageCount,
 // Kind, Time, Origin, Note and Super are set) to w, unflushed. nos are the
 // pages that may differ, ascending, all within tx.PageCount, without the
 // lock-byte page; it must have every page by which the database grew. What it
-// returns is the transaction as recorded; b.entries are the changes of the
-// table that go with it, valid until the next call.
+// returns is the transaction as recorded, and how many pages it has; b.entries
+// are the changes of the table that go with it, valid until the next call.
 //
 // A CatchUp stands in full, and brings its own Sum: what the trail believes of
 // the pages is what was found wanting.
@@ -48,38 +62,32 @@ type builder struct {
 // The table decides whether a pre-image can be trusted: a patch is only made
 // against a page whose hash is that of the committed state.
 func (b *builder) record(w *journal.Writer, t *table, prev, tx journal.Tx, nos []uint32, src source, prepared bool) (journal.Tx, int, error) {
+	r := recording{b: b, t: t, prev: prev, tx: tx, src: src}
+	r.fresh = tx.PageSize != prev.PageSize || tx.Kind == journal.CatchUp
+	r.tx.Sum = diff.Sum{}
 	b.entries = b.entries[:0]
-	sum := tx.Sum
-	tx.Sum = prev.Sum
-	fresh := tx.PageSize != prev.PageSize || tx.Kind == journal.CatchUp
-	if fresh {
-		tx.Sum = diff.Sum{}
-	} else if err := b.dropped(t, prev, &tx); err != nil {
+	if !r.fresh {
+		r.tx.Sum = prev.Sum
+		if err := b.dropped(t, prev, &r.tx); err != nil {
+			return tx, 0, err
+		}
+	}
+	last, err := r.groups(w, nos)
+	if err != nil {
 		return tx, 0, err
 	}
-	group, total := diff.GroupPages(tx.PageSize), 0
-	for start := 0; ; start += group {
-		end := min(start+group, len(nos))
-		kept, err := b.group(t, prev, &tx, nos[start:end], start, src, fresh)
-		if err != nil {
-			return tx, 0, err
-		}
-		total += kept
-		if end == len(nos) {
-			if tx.Kind == journal.CatchUp {
-				tx.Sum = sum
-			}
-			tx, err = w.Add(tx, b.body, kept, prepared)
-			return tx, total, err
-		}
-		if err := w.AddPart(b.body, kept); err != nil {
-			return tx, 0, err
-		}
+	if tx.Kind == journal.CatchUp {
+		r.tx.Sum = tx.Sum
 	}
+	tx, err = w.Add(r.tx, last.body, last.kept, prepared)
+	return tx, r.kept, err
 }
 
 // dropped takes the pages by which the database shrank out of the sum.
 func (b *builder) dropped(t *table, prev journal.Tx, tx *journal.Tx) error {
+	if prev.PageSize == 0 {
+		return nil
+	}
 	lock := diff.LockPage(prev.PageSize)
 	for no := tx.PageCount + 1; no <= prev.PageCount && no != 0; no++ {
 		if no == lock {
@@ -94,69 +102,102 @@ func (b *builder) dropped(t *table, prev journal.Tx, tx *journal.Tx) error {
 	return nil
 }
 
-// group encodes the pages nos into b.body and accounts for their hashes.
-func (b *builder) group(t *table, prev journal.Tx, tx *journal.Tx, nos []uint32, at int, src source, fresh bool) (int, error) {
-	size := tx.PageSize
-	b.room(size, len(nos))
-	b.pages = b.pages[:0]
+// recording is one transaction on its way into a record.
+type recording struct {
+	b     *builder
+	t     *table
+	prev  journal.Tx
+	tx    journal.Tx
+	src   source
+	fresh bool // nothing of the state before counts
+	at    int  // pages that are in groups already
+	kept  int  // pages that are in the record
+}
+
+// groups writes all groups but the last ahead of the record and returns the
+// last, encoded. While one is encoded the next is read, and encoded beside it.
+func (r *recording) groups(w *journal.Writer, nos []uint32) (*group, error) {
+	var before *group
+	for i := 0; ; i++ {
+		g := &r.b.groups[i%2]
+		n := r.groupLen(nos)
+		if err := r.fill(g, nos[:n]); err != nil {
+			return nil, errors.Join(err, before.wait())
+		}
+		r.at += n
+		nos = nos[n:]
+		if before == nil && len(nos) == 0 {
+			g.encode(r.tx.PageSize) // the usual, small transaction
+		} else {
+			g.start(r.tx.PageSize)
+		}
+		if before != nil {
+			err := before.wait()
+			if err == nil {
+				err = w.AddPart(before.body, before.kept)
+			}
+			if err != nil {
+				return nil, errors.Join(err, g.wait())
+			}
+			r.kept += before.kept
+		}
+		if before = g; len(nos) == 0 {
+			err := g.wait()
+			r.kept += g.kept
+			return g, err
+		}
+	}
+}
+
+// groupLen is how many of the pages nos make the next group.
+func (r *recording) groupLen(nos []uint32) int {
+	size := diff.GroupPages(r.tx.PageSize)
+	if len(nos) > 0 && (r.fresh || nos[0] > r.prev.PageCount) {
+		size = min(size, max(newGroupPages*4096/r.tx.PageSize, 16))
+	}
+	return min(size, len(nos))
+}
+
+// fill reads the pages nos into g and accounts for their hashes.
+func (r *recording) fill(g *group, nos []uint32) error {
+	size, first := r.tx.PageSize, len(r.b.entries)
+	g.room(size, len(nos))
 	for k, no := range nos {
-		buf := b.new[k*size : (k+1)*size : (k+1)*size]
-		page, err := src.newPage(at+k, no, buf)
+		page, err := r.src.newPage(r.at+k, no, g.new[k*size:(k+1)*size:(k+1)*size])
 		if err != nil {
-			return 0, fmt.Errorf("read page %d: %w", no, err)
+			return fmt.Errorf("read page %d: %w", no, err)
 		}
 		sum := diff.PageSum(no, page)
 		p := diff.Page{No: no, New: page}
-		if !fresh {
-			known, was, err := b.before(t, prev, no)
+		if !r.fresh && no <= r.prev.PageCount {
+			was, err := r.t.get(no)
 			if err != nil {
-				return 0, err
+				return err
 			}
-			if known && was == sum {
+			if was == sum {
 				continue
 			}
-			if p.Old, err = b.oldOf(prev, at+k, no, b.old[k*size:(k+1)*size], was, src); err != nil {
-				return 0, err
+			if p.Old, err = r.oldPage(r.at+k, no, g.old[k*size:(k+1)*size], was); err != nil {
+				return err
 			}
-			tx.Sum = tx.Sum.Sub(was)
+			r.tx.Sum = r.tx.Sum.Sub(was)
 		}
-		tx.Sum = tx.Sum.Add(sum)
-		b.entries = append(b.entries, entry{no, sum})
-		b.pages = append(b.pages, p)
+		r.tx.Sum = r.tx.Sum.Add(sum)
+		r.b.entries = append(r.b.entries, entry{no, sum})
+		g.pages = append(g.pages, p)
 	}
-	var kept int
-	b.body.Pages, b.body.Tokens, b.body.Literals = b.body.Pages[:0], b.body.Tokens[:0], b.body.Literals[:0]
-	b.body, kept = b.enc.Encode(b.body, size, b.pages)
-	if len(b.pages) <= recentSlots/4 {
-		first := len(b.entries) - len(b.pages)
-		for i := range b.pages {
-			b.recent.keep(b.pages[i].No, b.entries[first+i].sum, b.pages[i].New)
-		}
-	}
-	return kept, nil
+	g.recent(&r.b.recent, r.b.entries[first:])
+	return nil
 }
 
-// before returns the hash of page no in the state prev; false and zero if it
-// had no such page.
-func (b *builder) before(t *table, prev journal.Tx, no uint32) (bool, diff.Sum, error) {
-	if no > prev.PageCount {
-		return false, diff.Sum{}, nil
-	}
-	s, err := t.get(no)
-	return true, s, err
-}
-
-// oldOf returns the pre-image of a page, nil when it is not what the trail
+// oldPage returns the pre-image of a page, nil when it is not what the trail
 // believes.
-func (b *builder) oldOf(prev journal.Tx, i int, no uint32, buf []byte, was diff.Sum, src source) ([]byte, error) {
-	if no > prev.PageCount {
-		clear(buf)
+func (r *recording) oldPage(i int, no uint32, buf []byte, was diff.Sum) ([]byte, error) {
+	if page := r.b.recent.page(no, was, len(buf)); page != nil {
+		copy(buf, page) // its place is about to be taken by the new page
 		return buf, nil
 	}
-	if page := b.recent.page(no, was, len(buf)); page != nil {
-		return page, nil
-	}
-	ok, err := src.oldPage(i, no, buf)
+	ok, err := r.src.oldPage(i, no, buf)
 	if err != nil {
 		return nil, fmt.Errorf("read the old page %d: %w", no, err)
 	}
@@ -166,21 +207,60 @@ func (b *builder) oldOf(prev journal.Tx, i int, no uint32, buf []byte, was diff.
 	return buf, nil
 }
 
-// room makes the buffers large enough for n pages.
-func (b *builder) room(size, n int) {
-	if need := size * n; len(b.old) < need {
-		b.old, b.new = make([]byte, need), make([]byte, need)
+// room makes g's buffers large enough for n pages.
+func (g *group) room(size, n int) {
+	if need := size * n; len(g.old) < need {
+		g.old, g.new = make([]byte, need), make([]byte, need)
 	}
+	g.pages = g.pages[:0]
+}
+
+// recent keeps the new pages of a small group for the next transactions.
+func (g *group) recent(to *recent, entries []entry) {
+	if len(g.pages) > recentSlots/4 {
+		return
+	}
+	for i, p := range g.pages {
+		to.keep(p.No, entries[i].sum, p.New)
+	}
+}
+
+func (g *group) encode(pageSize int) {
+	g.body.Pages, g.body.Tokens, g.body.Literals = g.body.Pages[:0], g.body.Tokens[:0], g.body.Literals[:0]
+	g.body, g.kept = g.enc.Encode(g.body, pageSize, g.pages)
+}
+
+// start encodes g on another goroutine.
+func (g *group) start(pageSize int) {
+	g.done, g.err = make(chan struct{}), nil
+	go func() {
+		defer close(g.done)
+		defer func() {
+			if p := recover(); p != nil { // nobody above can
+				g.err = fmt.Errorf("pagetrail: internal error: %v", p)
+			}
+		}()
+		g.encode(pageSize)
+	}()
+}
+
+// wait returns when g is encoded.
+func (g *group) wait() error {
+	if g == nil || g.done == nil {
+		return nil
+	}
+	<-g.done
+	g.done = nil
+	return g.err
 }
 
 // shrink gives back the memory of an unusually large transaction.
 func (b *builder) shrink() {
 	const keep = 1 << 20
-	if len(b.old) > keep {
-		b.old, b.new = nil, nil
-	}
-	if cap(b.body.Literals) > keep {
-		b.body = diff.Body{}
+	for i := range b.groups {
+		if g := &b.groups[i]; len(g.old) > keep || cap(g.body.Literals) > keep {
+			*g = group{}
+		}
 	}
 	if cap(b.entries) > keep/32 {
 		b.entries = nil

@@ -427,25 +427,7 @@ func (c *Conn) Note(text string) { c.note = text }
 func (c *Conn) Position() (journal.Tx, journal.Identity, error) { return c.db.position(c.files()) }
 
 // Point names the last committed transaction.
-func (c *Conn) Point(name string) (p journal.Point, err error) {
-	db := c.db
-	err = db.do(true, func() error {
-		if db.attached && db.walRefs > 0 {
-			if err := db.catchUp(c.files()); err != nil {
-				return err
-			}
-		}
-		if db.doubt {
-			return errors.New("the database was changed without pagetrail: write to it once, then name the point")
-		}
-		p, err = db.w.AddPoint(name, db.now())
-		if err != nil {
-			return err
-		}
-		return db.w.Sync()
-	})
-	return p, err
-}
+func (c *Conn) Point(name string) (journal.Point, error) { return c.db.point(c.files(), name) }
 
 // walPageSize finds out the page size of the open WAL.
 func (c *Conn) walPageSize() int {

@@ -239,31 +239,6 @@ func (db *DB) rotate() error {
 	return nil
 }
 
-// position catches up and returns the last committed transaction. It leaves a
-// database that nobody has written through the VFS as it is.
-func (db *DB) position(src files) (journal.Tx, journal.Identity, error) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if db.w == nil {
-		if !db.exists() {
-			return journal.Tx{}, journal.Identity{}, nil
-		}
-		if err := db.openTrail(false); err != nil {
-			return journal.Tx{}, journal.Identity{}, err
-		}
-	}
-	if err := db.lock(); err != nil {
-		return journal.Tx{}, journal.Identity{}, err
-	}
-	defer db.unlock()
-	if db.attached && db.walRefs > 0 {
-		if err := db.catchUp(src); err != nil {
-			return journal.Tx{}, journal.Identity{}, err
-		}
-	}
-	return db.last, db.w.Identity(), nil
-}
-
 // openOwn opens handles for reading beside the connections, where that works.
 func (db *DB) openOwn() {
 	if !db.opt.ByPath || db.own.wal != nil {

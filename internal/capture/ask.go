@@ -1,0 +1,83 @@
+package capture
+
+import (
+	"errors"
+
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+// position catches up and returns the last committed transaction. It makes no
+// trail where there is none.
+func (db *DB) position(src files) (tx journal.Tx, id journal.Identity, err error) {
+	if !db.exists() {
+		return tx, id, nil
+	}
+	err = db.do(false, func() error {
+		if err := db.ask(src); err != nil {
+			return err
+		}
+		tx, id = db.last, db.w.Identity()
+		return nil
+	})
+	return tx, id, err
+}
+
+// ask brings the trail as far as that is possible without a lock of SQLite:
+// commits that wait in the WAL are recorded, also those of a process that was
+// killed before it could. What only reconcile can decide waits for a write.
+func (db *DB) ask(src files) error {
+	if !db.attached && !db.w.Prepared() && db.last.TXID != 0 {
+		src := db.files(src)
+		v, err := db.view(src)
+		if err != nil {
+			return err
+		}
+		if !v.origin.WAL || !db.follows(src) {
+			return nil
+		}
+		db.attached = true
+		db.setDoubt(false)
+		db.generation.Store(saltKey(v.origin.Salt))
+	}
+	if db.attached && db.walRefs > 0 {
+		return db.catchUp(src)
+	}
+	return nil
+}
+
+// follows says whether the WAL goes on where the trail ends, and the page table
+// is that of the trail's end.
+func (db *DB) follows(src files) bool {
+	if !db.table.describes(db.last) || db.locate(src, db.wal.hdr) != nil {
+		return false
+	}
+	if db.table.stamp.Clean {
+		return true
+	}
+	sum, err := db.table.total()
+	return err == nil && sum == db.last.Sum
+}
+
+// point names the last committed transaction.
+func (db *DB) point(src files, name string) (p journal.Point, err error) {
+	err = db.do(false, func() error {
+		if err := db.ask(src); err != nil {
+			return err
+		}
+		if !db.attached || db.doubt {
+			return errUnsettled
+		}
+		if p, err = db.w.AddPoint(name, db.now()); err != nil {
+			return err
+		}
+		return db.w.Sync()
+	})
+	if errors.Is(err, journal.ErrNotFound) {
+		err = errUnsettled
+	}
+	return p, err
+}
+
+// errUnsettled refuses to name a state that the trail may not have.
+var errUnsettled = errors.New("nothing was written through pagetrail since the database was opened or changed by another program, " +
+	"so the trail may not have its present state: write to it once, then name the point")
