@@ -23,6 +23,9 @@ type anatomy struct {
 	// compared is false when the state before was not to be had, and what changed in a page is
 	// therefore not known.
 	compared bool
+	// had and has count the pages of each table and index before and after, patched or not: SQLite
+	// frees most pages of a table without writing them, so only that shows that a table was emptied.
+	had, has map[string]int
 }
 
 // patchedPage is one page of a transaction. There may be a million of them, so it is kept small.
@@ -108,15 +111,18 @@ func (d *dissector) patches(ctx context.Context) error {
 				return err
 			}
 		}
+		d.old, d.out = nil, nil // room for what Apply needs
 		if d.a.compared {
-			if err := d.classify(ctx, func(p *patchedPage) *use { return &p.was }); err != nil {
+			var err error
+			if d.a.had, err = d.classify(ctx, func(p *patchedPage) *use { return &p.was }); err != nil {
 				return err
 			}
 			if err := d.state.Apply(ctx, rec); err != nil {
 				return err
 			}
 		}
-		return d.classify(ctx, func(p *patchedPage) *use { return &p.is })
+		d.a.has, err = d.classify(ctx, func(p *patchedPage) *use { return &p.is })
+		return err
 	}
 	return &journal.RangeError{Want: d.a.tx.TXID}
 }
@@ -129,25 +135,25 @@ func (d *dissector) group(body diff.Body) error {
 	}
 	refs := d.dec.Pages()
 	first := len(d.a.pages)
-	d.old, d.out = d.old[:0], d.out[:0]
-	for _, ref := range refs {
+	for i, ref := range refs {
 		p := patchedPage{no: ref.No, full: ref.Full}
-		old := make([]byte, size)
 		if d.a.compared {
+			if i == len(d.old) { // the buffers of earlier groups serve again
+				d.old, d.out = append(d.old, make([]byte, size)), append(d.out, make([]byte, size))
+			}
 			p.fresh = ref.No > d.state.PageCount() || d.state.PageSize() != size
-			if !p.fresh {
-				if err := d.state.ReadPage(ref.No, old); err != nil {
-					return err
-				}
+			if p.fresh {
+				clear(d.old[i])
+			} else if err := d.state.ReadPage(ref.No, d.old[i]); err != nil {
+				return err
 			}
 		}
 		d.a.pages = append(d.a.pages, p)
-		d.old, d.out = append(d.old, old), append(d.out, make([]byte, size))
 	}
 	if !d.a.compared {
 		return nil
 	}
-	d.dec.Decode(d.out, d.old)
+	d.dec.Decode(d.out[:len(refs)], d.old[:len(refs)])
 	for i := range refs {
 		d.measure(&d.a.pages[first+i], d.old[i], d.out[i])
 	}
@@ -175,20 +181,21 @@ func (d *dissector) measure(p *patchedPage, old, new []byte) {
 	p.patch = int32(d.body.Len())
 }
 
-// classify says of each page what it is part of, by walking the database as the state now has it.
-func (d *dissector) classify(ctx context.Context, into func(*patchedPage) *use) error {
-	left := len(d.a.pages)
+// classify says of each page what it is part of, by walking the database as the state now has it,
+// and counts the pages of everything in it.
+func (d *dissector) classify(ctx context.Context, into func(*patchedPage) *use) (map[string]int, error) {
+	counts := map[string]int{}
 	size := d.state.PageSize()
-	if left == 0 || d.state.PageCount() == 0 {
-		return nil
+	if d.state.PageCount() == 0 {
+		return counts, nil
 	}
 	page := make([]byte, size)
 	if err := d.state.ReadPage(1, page); err != nil {
-		return err
+		return nil, err
 	}
 	h, err := sqlitefile.ParseHeader(page[:100])
 	if err != nil {
-		return nil // not a database that SQLite could read: its pages stay unknown
+		return counts, nil // not a database that SQLite could read: its pages stay unknown
 	}
 	total, done := int64(d.state.PageCount())*int64(size), int64(0)
 	read := func(no uint32, buf []byte) error {
@@ -201,19 +208,18 @@ func (d *dissector) classify(ctx context.Context, into func(*patchedPage) *use) 
 	}
 	for found, err := range sqlitefile.Walk(h, d.state.PageCount(), read) {
 		if err != nil {
-			return err
+			return nil, err
 		}
-		i, ok := slices.BinarySearchFunc(d.a.pages, found.No, func(p patchedPage, no uint32) int { return cmp.Compare(p.no, no) })
-		if !ok {
-			continue
-		}
-		*into(&d.a.pages[i]) = d.use(found)
-		if left--; left == 0 {
-			break
+		u := d.use(found)
+		counts[u.of()]++
+		if i, ok := slices.BinarySearchFunc(d.a.pages, found.No, byNumber); ok {
+			*into(&d.a.pages[i]) = u
 		}
 	}
-	return nil
+	return counts, nil
 }
+
+func byNumber(p patchedPage, no uint32) int { return cmp.Compare(p.no, no) }
 
 func (d *dissector) use(p sqlitefile.Page) use {
 	u := use{kind: p.Kind}
@@ -229,15 +235,23 @@ func (d *dissector) use(p sqlitefile.Page) use {
 
 // share is what one table, index or other owner has of a transaction.
 type share struct {
-	name              string
-	pages, new, freed int
-	changed, patch    int64
+	name           string
+	had, has       int // pages before and after
+	patched        int
+	changed, patch int64
 }
 
-// shares adds the pages up by what they belong to, the largest first. A page that was freed counts
-// for what it was part of: that is where something is missing now.
+// shares adds the pages up by what they belong to, the most patched first. A page that was freed
+// counts for what it was part of: that is where something is missing now.
 func (a *anatomy) shares() []*share {
 	byName := map[string]*share{}
+	for _, names := range []map[string]int{a.had, a.has} {
+		for name := range names {
+			if a.compared && a.had[name] != a.has[name] {
+				byName[name] = &share{name: name}
+			}
+		}
+	}
 	for i := range a.pages {
 		p := &a.pages[i]
 		name := p.of()
@@ -246,31 +260,31 @@ func (a *anatomy) shares() []*share {
 			s = &share{name: name}
 			byName[name] = s
 		}
-		s.pages++
+		s.patched++
 		s.changed += int64(p.changed)
 		s.patch += int64(p.patch)
-		switch {
-		case p.freed():
-			s.freed++
-		case a.compared && p.is.owner != nil && p.was.owner == nil:
-			s.new++
-		}
+	}
+	for name, s := range byName {
+		s.had, s.has = a.had[name], a.has[name]
 	}
 	return slices.SortedFunc(maps.Values(byName), func(x, y *share) int {
-		return cmp.Or(cmp.Compare(y.pages, x.pages), cmp.Compare(y.patch, x.patch), strings.Compare(x.name, y.name))
+		return cmp.Or(cmp.Compare(y.patched, x.patched), cmp.Compare(y.patch, x.patch), strings.Compare(x.name, y.name))
 	})
 }
 
 // freed says that the transaction took the page from its owner and gave it to the free list.
 func (p *patchedPage) freed() bool { return p.is.free() && p.was.owner != nil }
 
-// of names what a page belongs to, or belonged to when it was freed: a table, an index and its
-// table, or in brackets what is nobody's.
+// of names what a page belongs to, or belonged to when it was freed.
 func (p *patchedPage) of() string {
-	u := p.is
 	if p.freed() {
-		u = p.was
+		return p.was.of()
 	}
+	return p.is.of()
+}
+
+// of names a table, an index and its table, or in brackets what is nobody's.
+func (u use) of() string {
 	switch {
 	case u.free():
 		return "(free list)"

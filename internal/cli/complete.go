@@ -46,7 +46,7 @@ func fromTrail(arg string, values func(*journal.Trail) []string) ([]string, cobr
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	defer t.Close()
-	return values(t), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	return values(t.Trail), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }
 
 // recentTXIDs are the last transactions, newest first, each with its time and note.

@@ -26,7 +26,7 @@ const (
 	Gap         Code = 4   // transactions are missing, or histories that should agree do not
 	Nothing     Code = 10  // no trail, transaction, moment or point there
 	Locked      Code = 11  // another process holds the lock
-	Interrupted Code = 130 // SIGINT or SIGTERM; nothing was left behind
+	Interrupted Code = 130 // SIGINT, SIGTERM or SIGHUP; nothing was left behind
 )
 
 // codeMeans explains the codes in the helps of verbs.
@@ -79,8 +79,7 @@ func withHint(err error, format string, args ...any) error {
 	return &hintError{err, fmt.Sprintf(format, args...)}
 }
 
-// hintOf is the next command that an error carries. The errors of journal and apply have advice in
-// their texts; a command may still follow.
+// hintOf is the next command that an error was given on its way through this package.
 func hintOf(err error) string {
 	var own *hintError
 	if errors.As(err, &own) {
@@ -141,22 +140,51 @@ func printError(env *Env, err error) {
 		return
 	}
 	paint := env.painter(env.ErrTerm)
-	if errors.Is(err, context.Canceled) {
+	// An error that could not clean up after itself says so; then it is shown like any other.
+	if errors.Is(err, context.Canceled) && !strings.Contains(err.Error(), "left behind") {
 		fmt.Fprintln(env.Err, "pagetrail: interrupted; nothing was left behind")
 		return
 	}
-	text := strings.TrimRight(err.Error(), "\n")
-	fmt.Fprintf(env.Err, "%s %s\n", paint.Paint(ui.Bad, "pagetrail:"), cleanLines(text))
+	const name = "pagetrail:"
+	text := env.wrap(name + " " + reasonOf(err))
+	fmt.Fprintf(env.Err, "%s%s\n", paint.Paint(ui.Bad, name), strings.TrimPrefix(text, name))
 	if hint := hintFor(err); hint != "" {
-		fmt.Fprintf(env.Err, "  %s\n", cleanLines(hint))
+		fmt.Fprintln(env.Err, env.wrap("  "+hint))
 	}
 }
 
-// cleanLines keeps the line breaks of our own messages and nothing else that moves a cursor.
-func cleanLines(s string) string {
+// reasonOf is an error's text without the advice that journal's errors end with: that belongs on a
+// line of its own, or is said already.
+func reasonOf(err error) string {
+	text := strings.TrimRight(err.Error(), "\n")
+	var place *journal.Error
+	if errors.As(err, &place) && place.Hint != "" {
+		text = strings.Replace(text, "; "+place.Hint, "", 1)
+	}
+	return text
+}
+
+// lossOf is one word for why transactions cannot be had.
+func lossOf(err error) string {
+	switch codeOf(err) {
+	case Damaged:
+		return "damaged"
+	case Gap:
+		return "missing"
+	}
+	return "unreadable"
+}
+
+// wrap makes a message of ours fit the terminal on stderr, if there is one. It keeps the message's own
+// line breaks and lets nothing else through that moves a cursor.
+func (e *Env) wrap(s string) string {
+	width := 0
+	if e.ErrTerm {
+		width = e.Width()
+	}
 	lines := strings.Split(s, "\n")
 	for i := range lines {
-		lines[i] = ui.Clean(lines[i])
+		lines[i] = ui.Wrap(ui.Clean(lines[i]), width, "    ")
 	}
 	return strings.Join(lines, "\n")
 }
@@ -167,9 +195,12 @@ func hintFor(err error) string {
 		return hint
 	}
 	var output *apply.OutputError
+	var place *journal.Error
 	switch {
 	case errors.As(err, &output):
 		return ""
+	case errors.As(err, &place) && place.Hint != "":
+		return place.Hint
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		return "make room, or use another place: -o names the output's, TMPDIR that of scratch files"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
@@ -185,7 +216,7 @@ func hintFor(err error) string {
 // notice says something about the result on stderr, unless --quiet.
 func (e *Env) notice(format string, args ...any) {
 	if !e.quiet {
-		fmt.Fprintln(e.Err, cleanLines(fmt.Sprintf(format, args...)))
+		fmt.Fprintln(e.Err, e.wrap(fmt.Sprintf(format, args...)))
 	}
 }
 

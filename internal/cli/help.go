@@ -52,6 +52,18 @@ func codes(more ...Code) map[string]string {
 	return map[string]string{"codes": b.String()}
 }
 
+// commandLine is a command for somebody to copy into a shell, each argument quoted where it must be.
+func commandLine(args ...string) string {
+	line := "pagetrail"
+	for _, a := range args {
+		if a == "" || strings.Trim(a, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:@%+,=") != "" {
+			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+		line += " " + a
+	}
+	return line
+}
+
 // examples sets each command line of an example behind a prompt, its explanation above it.
 func examples(lines ...string) string {
 	for i, l := range lines {

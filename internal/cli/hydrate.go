@@ -35,10 +35,10 @@ func newHydrate(env *Env) *cobra.Command {
 		Use:   "hydrate TRAIL|DB -o FILE [--txid N | --at TIME | --point NAME] [FLAG]...",
 		Short: "Make the database of any transaction, time or restore point",
 		Example: examples(
-			"pagetrail hydrate app.db -o before.db --at 14:05      # as it was at 14:05",
-			"pagetrail hydrate app.db -o before.db --txid 41203    # after transaction 41203",
-			"pagetrail hydrate app.db -o before.db --point deploy  # where a program said so",
-			"pagetrail hydrate app.db-pagetrail -o app.db          # the latest, when app.db is lost",
+			"pagetrail hydrate app.db -o was.db --at 14:05      # as it was at 14:05",
+			"pagetrail hydrate app.db -o was.db --txid 41203    # after transaction 41203",
+			"pagetrail hydrate app.db -o was.db --point deploy  # where a program said so",
+			"pagetrail hydrate app.db-pagetrail -o app.db       # the latest, when app.db is lost",
 			"pagetrail hydrate app.db -o - | ssh backup 'cat > app.db'",
 		),
 		Long: `Make the database file of one moment out of a trail, byte for byte what SQLite had
@@ -53,6 +53,8 @@ trail's own database is never replaced, nor is a database with a -wal or -journa
 beside it. On any failure FILE is what it was and nothing else is left behind.
 With -o - the database goes to stdout once it is checked; its scratch file is in
 the directory for temporary files (TMPDIR), which needs room for it.
+
+Progress is drawn on a terminal; elsewhere SIGUSR1 makes it say how far it is.
 
 ` + timeHelp + "\n\n" + trailHelp,
 		Args: oneTrail,
@@ -80,7 +82,7 @@ func (o *hydrateOptions) run(ctx context.Context, env *Env) error {
 	stream := o.output == "-"
 	switch {
 	case o.output == "":
-		return &hintError{usagef("where to? -o FILE is missing"), "try: pagetrail hydrate " + o.trail + " -o restored.db"}
+		return &hintError{usagef("where to? -o FILE is missing"), "try: " + commandLine("hydrate", o.trail, "-o", "restored.db")}
 	case stream && o.json:
 		return usagef("-o - and --json both want stdout")
 	case stream && env.OutTerm:
@@ -95,13 +97,23 @@ func (o *hydrateOptions) run(ctx context.Context, env *Env) error {
 		return err
 	}
 	defer t.Close()
+	command := commandLine("hydrate", o.trail, "-o", o.output)
+	if t.damage != nil {
+		plan, err := apply.Resolve(ctx, t.Trail, target)
+		if err == nil {
+			err = t.beforeDamage(plan, o.target.exact(), command)
+		}
+		if err != nil {
+			return o.explain(ctx, env, t, err)
+		}
+	}
 	progress := env.progress(ctx, "hydrating")
 	opts := &apply.Options{Force: o.force, Progress: progress.apply}
 	var result apply.Result
 	if stream {
-		result, err = apply.HydrateTo(ctx, t, env.Out, target, opts)
+		result, err = apply.HydrateTo(ctx, t.Trail, env.Out, target, opts)
 	} else {
-		result, err = apply.Hydrate(ctx, t, o.output, target, opts)
+		result, err = apply.Hydrate(ctx, t.Trail, o.output, target, opts)
 	}
 	progress.finish()
 	if err != nil {
@@ -110,30 +122,33 @@ func (o *hydrateOptions) run(ctx context.Context, env *Env) error {
 	if o.json {
 		return writeJSON(env.Out, o.answer(result))
 	}
-	o.tell(env, result)
+	o.tell(env, t, result)
 	return nil
 }
 
 // explain adds the command to type next to an error of hydrating.
-func (o *hydrateOptions) explain(ctx context.Context, env *Env, t *journal.Trail, err error) error {
+func (o *hydrateOptions) explain(ctx context.Context, env *Env, t *openedTrail, err error) error {
 	var output *apply.OutputError
 	var out *apply.RangeError
 	switch {
 	case errors.As(err, &output):
 		return err
 	case errors.As(err, &out):
-		hint := o.target.nearest(env, out, "pagetrail hydrate "+o.trail+" -o "+o.output)
+		hint := o.target.nearest(env, out, commandLine("hydrate", o.trail, "-o", o.output))
+		if t.damage != nil && (out.After == nil || out.Before == nil) {
+			return &hintError{&kindError{fmt.Sprintf("%v\n  what comes after is lost: %s", err, reasonOf(t.damage)), t.damage}, hint}
+		}
 		// Beyond what can be restored there may be more that cannot, and then the reason matters.
 		if last, e := t.Last(); e == nil && out.Before != nil && out.Before.TXID < last.TXID {
-			if why := whyUnreadable(ctx, t, out.Before.TXID+1); why != nil {
-				err = &kindError{fmt.Sprintf("%v\n  transaction %d is lost: %v", err, out.Before.TXID+1, why), why}
+			if why := whyUnreadable(ctx, t.Trail, out.Before.TXID+1); why != nil {
+				err = &kindError{fmt.Sprintf("%v\n  transaction %d is lost: %s", err, out.Before.TXID+1, reasonOf(why)), why}
 			}
 		}
 		return &hintError{err, hint}
 	case errors.Is(err, journal.ErrNotFound) && o.target.point != "":
-		return withHint(err, "see: pagetrail points %s", o.trail)
+		return withHint(err, "see: %s", commandLine("points", o.trail))
 	case codeOf(err) == Damaged || codeOf(err) == Gap:
-		return withHint(err, "see what is left: pagetrail window %s; how bad it is: pagetrail verify %s", o.trail, o.trail)
+		return withHint(err, "see what is left: %s; how bad it is: %s", commandLine("window", o.trail), commandLine("verify", o.trail))
 	}
 	return err
 }
@@ -172,7 +187,7 @@ func (o *hydrateOptions) answer(r apply.Result) hydrateJSON {
 }
 
 // tell says which moment was restored and what came next.
-func (o *hydrateOptions) tell(env *Env, r apply.Result) {
+func (o *hydrateOptions) tell(env *Env, t *openedTrail, r apply.Result) {
 	if env.quiet {
 		return
 	}
@@ -194,6 +209,8 @@ func (o *hydrateOptions) tell(env *Env, r apply.Result) {
 		f.add("note", "%s", ui.Clean(r.Tx.Note))
 	}
 	switch {
+	case r.Next == nil && t.torn() > 0:
+		f.styled(ui.Warn, "next", "nothing whole: %s", t.tornText())
 	case r.Next == nil:
 		f.add("next", "nothing yet: this is the latest")
 	case r.Tx.TXID == 0:

@@ -81,7 +81,7 @@ type pointJSON struct {
 // spanJSON is an unbroken run of transactions.
 type spanJSON struct {
 	First     journal.TXID `json:"first"`
-	Last      journal.TXID `json:"last"`
+	Last      journal.TXID `json:"last,omitempty"`
 	FirstTime string       `json:"first_time,omitempty"`
 	LastTime  string       `json:"last_time,omitempty"`
 }

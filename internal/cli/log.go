@@ -35,9 +35,9 @@ func newLog(env *Env) *cobra.Command {
 		Use:   "log TRAIL|DB [FLAG]...",
 		Short: "List transactions, newest last",
 		Example: examples(
-			"pagetrail log app.db                                # the last 20 transactions",
-			"pagetrail log app.db --since -15m                   # all of the last quarter of an hour",
-			"pagetrail log app.db --until 14:05 -n 50            # what led up to 14:05",
+			"pagetrail log app.db                        # the last 20 transactions",
+			"pagetrail log app.db --since -15m           # all of the last quarter of an hour",
+			"pagetrail log app.db --until 14:05 -n 50    # what led up to 14:05",
 			"pagetrail log app.db --since 41000 --json | jq .note",
 		),
 		Long: `List the transactions of a trail: number, time, pages changed, bytes of patches,
@@ -74,7 +74,7 @@ func (o *logOptions) run(ctx context.Context, env *Env) error {
 		return err
 	}
 	defer t.Close()
-	first, last, err := o.span(ctx, env, t)
+	first, last, err := o.span(ctx, env, t.Trail)
 	if err != nil {
 		return err
 	}
@@ -83,19 +83,32 @@ func (o *logOptions) run(ctx context.Context, env *Env) error {
 		earlier = last - first + 1 - n
 		first += earlier
 	}
-	r, err := newLogReader(t)
+	r, err := newLogReader(t.Trail)
 	if err != nil {
 		return err
 	}
-	out, err := o.printer(env, t, last)
+	out, err := o.printer(env, t.Trail, last)
 	if err != nil {
 		return err
 	}
 	if err := o.list(ctx, r, first, last, out); err != nil {
 		return errors.Join(out.flush(), err)
 	}
+	newest, err := t.Last()
+	if err != nil {
+		return err
+	}
+	if t.damage != nil && last == newest.TXID {
+		r.worst = worse(r.worst, t.damage)
+		if err := out.row(logRow{lost: t.damage, lostFrom: last + 1}); err != nil {
+			return err
+		}
+	}
 	if err := out.flush(); err != nil {
 		return err
+	}
+	if text := t.tornText(); text != "" && last == newest.TXID {
+		env.notice("%d is the last whole one; %s", last, text)
 	}
 	if earlier > 0 {
 		env.notice("%s before these; -n 0 lists all", ui.Plural(earlier, "transaction", "transactions"))
@@ -179,6 +192,9 @@ func (o *logOptions) bound(ctx context.Context, env *Env, t *journal.Trail, flag
 	if err != nil {
 		return 0, err
 	}
+	if m.Note == "" && !m.Zoned {
+		env.notice("%s %s is %s", flag, value, env.showTime(m.Time))
+	}
 	at := journal.TimeOf(m.Time)
 	tx, next, err := t.FindTime(ctx, at)
 	if err != nil {
@@ -217,7 +233,7 @@ func (o *logOptions) nothing(ctx context.Context, env *Env, t *journal.Trail, ne
 // no failures but have an exit code.
 func (e *Env) say(format string, args ...any) error {
 	err := fmt.Errorf(format, args...)
-	fmt.Fprintln(e.Err, cleanLines(err.Error()))
+	fmt.Fprintln(e.Err, e.wrap(err.Error()))
 	return err
 }
 

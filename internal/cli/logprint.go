@@ -129,11 +129,18 @@ func (l *logTable) pointRows(id journal.TXID) error {
 }
 
 func (l *logTable) lost(r logRow) error {
-	what := fmt.Sprintf("%d to %d", r.lostFrom, r.lostTo)
-	if r.lostFrom == r.lostTo {
-		what = fmt.Sprint(r.lostFrom)
+	return l.table.Line(ui.Cell{Text: fmt.Sprintf("-- %s %s --", r.lostRange(), lossOf(r.lost)), Style: ui.Bad})
+}
+
+// lostRange names the transactions that are lost.
+func (r *logRow) lostRange() string {
+	switch {
+	case r.lostTo == 0:
+		return fmt.Sprintf("%d and all after it", r.lostFrom)
+	case r.lostFrom == r.lostTo:
+		return fmt.Sprint(r.lostFrom)
 	}
-	return l.table.Line(ui.Cell{Text: fmt.Sprintf("-- %s cannot be read: %s --", what, ui.Clean(r.lost.Error())), Style: ui.Bad})
+	return fmt.Sprintf("%d to %d", r.lostFrom, r.lostTo)
 }
 
 func (l *logTable) flush() error { return l.table.Flush() }
@@ -148,13 +155,13 @@ type logJSON struct {
 // lostJSON stands in a log for transactions that could not be read.
 type lostJSON struct {
 	First journal.TXID `json:"first"`
-	Last  journal.TXID `json:"last"`
+	Last  journal.TXID `json:"last,omitempty"`
 	Error string       `json:"error"`
 }
 
 func (l *logJSON) row(r logRow) error {
 	if r.lost != nil {
-		return writeJSON(l.w, lostJSON{r.lostFrom, r.lostTo, r.lost.Error()})
+		return writeJSON(l.w, lostJSON{r.lostFrom, r.lostTo, reasonOf(r.lost)})
 	}
 	j := newTxJSON(r.tx)
 	j.Large = r.large.any()

@@ -21,8 +21,8 @@ type logReader struct {
 type logRow struct {
 	tx    journal.Tx
 	large large
-	// lost is set on a row that stands for transactions that could not be read: those after the row
-	// before up to lostTo.
+	// lost is set on a row that stands for transactions that could not be read: those from lostFrom to
+	// lostTo, or where lostTo is 0, from lostFrom to an end that nobody knows.
 	lost             error
 	lostFrom, lostTo journal.TXID
 }

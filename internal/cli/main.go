@@ -6,21 +6,32 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 )
 
+// memoryLimit is what the garbage collector is asked to stay within. No command needs as much at a
+// time; without a limit twice that would be garbage not yet collected, and a restore often has to run
+// on a machine that is short of memory already. GOMEMLIMIT sets another.
+const memoryLimit = 64 << 20
+
 // Main runs the process's command line and returns its exit code.
 func Main() int { return Process(SystemEnv(), os.Args[1:]) }
 
-// Process runs a command line with the signals of the process. The first SIGINT or SIGTERM cancels
-// what is running, which then cleans up and ends with [Interrupted]; a second one kills. A file size
-// limit becomes an error of a write, which is cleaned up after like any other.
+// Process runs a command line with the signals of the process. The first SIGINT, SIGTERM or SIGHUP
+// cancels what is running, which then cleans up and ends with [Interrupted]; a second one kills.
 func Process(env *Env, args []string) int {
-	ignoreFileSizeSignal()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup, which asks to go on without the terminal
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	return int(Run(ctx, env, args))

@@ -10,6 +10,8 @@ import (
 // Moment is a point in time as a person named it.
 type Moment struct {
 	Time time.Time
+	// Zoned says that the words named a zone, or an age: nobody can take it in another one.
+	Zoned bool
 	// Note says what was decided where the words left a choice: which day a time of day was taken
 	// for, which of the two 02:30 of the night when clocks go back. Empty when there was none.
 	Note string
@@ -31,14 +33,14 @@ func ParseMoment(s string, now time.Time, zone *time.Location) (Moment, error) {
 	s = strings.TrimSpace(s)
 	now = now.In(zone)
 	if s == "now" {
-		return Moment{Time: now}, nil
+		return Moment{Time: now, Zoned: true}, nil
 	}
 	if strings.HasPrefix(s, "-") {
 		age, err := ParseAge(s[1:])
 		if err != nil {
 			return Moment{}, fmt.Errorf("the age %q: %w", s, err)
 		}
-		return Moment{Time: now.Add(-age)}, nil
+		return Moment{Time: now.Add(-age), Zoned: true}, nil
 	}
 	for _, l := range zonedLayouts {
 		t, err := time.Parse(l, s)
@@ -51,7 +53,7 @@ func ParseMoment(s string, now time.Time, zone *time.Location) (Moment, error) {
 		if strings.HasSuffix(l, "MST") {
 			return localMoment(t, zone, "")
 		}
-		return Moment{Time: t}, nil
+		return Moment{Time: t, Zoned: true}, nil
 	}
 	for _, l := range dateTimeLayouts {
 		if t, err := time.Parse(l, s); err == nil {
@@ -186,11 +188,3 @@ func showZone(t time.Time) string {
 
 // jsonTime is RFC 3339 in UTC with all six places, so that times sort as text.
 func jsonTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
-
-// Span of time, for --since and --until; a zero end is open.
-type Span struct{ Since, Until time.Time }
-
-// Contains says whether t is in the span, both ends included.
-func (s Span) Contains(t time.Time) bool {
-	return (s.Since.IsZero() || !t.Before(s.Since)) && (s.Until.IsZero() || !t.After(s.Until))
-}

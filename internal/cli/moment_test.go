@@ -56,6 +56,9 @@ func TestParseMoment(t *testing.T) {
 		if got := m.Time.Format(time.RFC3339Nano); got != c.want {
 			t.Errorf("%q = %s, want %s", c.in, got, c.want)
 		}
+		if zoned := strings.HasPrefix(c.in, "-") || c.in == "now" || strings.HasSuffix(c.in, "Z") || strings.Contains(c.in, "+") || strings.HasSuffix(c.in, "-0300"); m.Zoned != zoned {
+			t.Errorf("%q names a zone: %v", c.in, m.Zoned)
+		}
 		if (c.note == "") != (m.Note == "") || !strings.Contains(m.Note, c.note) {
 			t.Errorf("%q is explained by %q, want %q in it", c.in, m.Note, c.note)
 		}
@@ -121,22 +124,4 @@ func FuzzParseMoment(f *testing.F) {
 			t.Errorf("the age %q leads to %v, after %v", s, m.Time, now)
 		}
 	})
-}
-
-func TestSpan(t *testing.T) {
-	a, b := time.Unix(10, 0), time.Unix(20, 0)
-	for _, c := range []struct {
-		span cli.Span
-		at   int64
-		want bool
-	}{
-		{cli.Span{}, 0, true},
-		{cli.Span{Since: a}, 9, false}, {cli.Span{Since: a}, 10, true}, {cli.Span{Since: a}, 99, true},
-		{cli.Span{Until: b}, 20, true}, {cli.Span{Until: b}, 21, false},
-		{cli.Span{Since: a, Until: b}, 15, true}, {cli.Span{Since: a, Until: b}, 9, false},
-	} {
-		if got := c.span.Contains(time.Unix(c.at, 0)); got != c.want {
-			t.Errorf("%v contains %d: %v", c.span, c.at, got)
-		}
-	}
 }

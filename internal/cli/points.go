@@ -65,11 +65,14 @@ func (o *pointsOptions) run(ctx context.Context, env *Env) error {
 		for _, p := range points {
 			answer.Points = append(answer.Points, pointJSON{p.Name, p.TXID, jsonTime(p.Time.Time()), restorable(window, p.TXID)})
 		}
-		return writeJSON(env.Out, answer)
+		if err := writeJSON(env.Out, answer); err != nil {
+			return err
+		}
+		return t.damage
 	}
 	if len(points) == 0 {
 		env.notice("%s has no restore points; a program names one with PRAGMA pagetrail_point='NAME'", t.Dir())
-		return nil
+		return t.damage
 	}
 	table := ui.NewTable(env.Out, env.painter(env.OutTerm), env.tableWidth(),
 		ui.Column{Title: "TXID", Right: true}, ui.Column{Title: "NAMED AT"}, ui.Column{Title: "NAME"})
@@ -83,7 +86,10 @@ func (o *pointsOptions) run(ctx context.Context, env *Env) error {
 			return err
 		}
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	return t.damage
 }
 
 // restorable says whether a TXID lies in a span of the window.

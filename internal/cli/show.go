@@ -38,7 +38,9 @@ func newShow(env *Env) *cobra.Command {
 		Long: `Show one transaction: its description, which tables and indexes it changed, and each
 page with the kind of b-tree page it is, the bytes that changed in it and the bytes
 of its patch. A patch is measured by itself; within the transaction patches may copy
-from each other, so together they take less.
+from each other, so together they take less. PAGES and BEFORE count all pages of a
+table or index: SQLite empties a table without writing most of them, and only these
+numbers show it. A ! marks one that lost more than half of its pages.
 
 To know what a page is, the state before the transaction is restored into a scratch
 file in the directory for temporary files (TMPDIR), which needs room for the database
@@ -46,8 +48,11 @@ and takes as long as hydrating it; the file is removed again.
 
 ` + trailHelp,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 2 {
+			switch {
+			case len(args) == 2:
 				return nil
+			case len(args) > 2:
+				return &hintError{usagef("a trail and a transaction are enough, and there are %d arguments: %s", len(args), strings.Join(args, " ")), "see: pagetrail show --help"}
 			}
 			return oneTrail(cmd, args)
 		},
@@ -71,7 +76,7 @@ func (o *showOptions) run(ctx context.Context, env *Env) error {
 		var err error
 		if id, err = parseTXID(o.txid); err != nil {
 			if _, e := parseTXID(o.trail); e == nil {
-				return &hintError{&usageError{err}, fmt.Sprintf("the trail comes first: pagetrail show %s %s", o.txid, o.trail)}
+				return &hintError{&usageError{err}, "the trail comes first: " + commandLine("show", o.txid, o.trail)}
 			}
 			return &usageError{err}
 		}
@@ -86,36 +91,39 @@ func (o *showOptions) run(ctx context.Context, env *Env) error {
 		if err != nil {
 			return err
 		}
+		if t.damage != nil {
+			return &hintError{t.damage, "the last before the damage: " + commandLine("show", o.trail, last.TXID.String())}
+		}
 		id = last.TXID
 	}
 	if id == 0 {
 		return withHint(kindf(journal.ErrRange, "transaction 0 is the empty database before any; there is nothing to show"),
-			"see: pagetrail log %s", o.trail)
+			"see: %s", commandLine("log", o.trail))
 	}
 	bar := env.progress(ctx, "restoring")
-	a, err := dissect(ctx, t, id, bar)
+	a, err := dissect(ctx, t.Trail, id, bar)
 	bar.finish()
 	if err != nil {
 		return o.explain(err)
 	}
-	points, err := pointsByTXID(t)
+	points, err := pointsByTXID(t.Trail)
 	if err != nil {
 		return err
 	}
 	if o.json {
 		return writeJSON(env.Out, newShowJSON(a, points[id]))
 	}
-	return o.show(env, t, a, points[id])
+	return o.show(env, t.Trail, a, points[id])
 }
 
 func (o *showOptions) explain(err error) error {
 	var out *journal.RangeError
 	if errors.As(err, &out) && out.First <= out.Last {
 		near := min(max(out.Want, out.First), out.Last)
-		return withHint(err, "the nearest is: pagetrail show %s %d", o.trail, near)
+		return withHint(err, "the nearest is: %s", commandLine("show", o.trail, near.String()))
 	}
 	if errors.Is(err, journal.ErrGap) || errors.Is(err, journal.ErrCorrupt) {
-		return withHint(err, "see what is left: pagetrail window %s", o.trail)
+		return withHint(err, "see what is left: %s", commandLine("window", o.trail))
 	}
 	return err
 }
@@ -194,24 +202,23 @@ func (a *anatomy) growth() string {
 func (o *showOptions) shares(env *Env, a *anatomy) error {
 	fmt.Fprintln(env.Out)
 	table := ui.NewTable(env.Out, env.painter(env.OutTerm), env.tableWidth(),
-		ui.Column{Title: "PAGES", Right: true}, ui.Column{Title: "NEW", Right: true}, ui.Column{Title: "FREED", Right: true},
-		ui.Column{Title: "CHANGED", Right: true}, ui.Column{Title: "PATCH", Right: true}, ui.Column{Title: "TABLE OR INDEX"})
+		ui.Column{Title: "PATCHED", Right: true}, ui.Column{Title: "CHANGED", Right: true}, ui.Column{Title: "PATCH", Right: true},
+		ui.Column{Title: "PAGES", Right: true}, ui.Column{Title: "BEFORE", Right: true}, ui.Column{Title: "TABLE OR INDEX"})
 	for _, s := range a.shares() {
-		err := table.Row(ui.Cell{Text: ui.Count(s.pages), Style: ui.Bold}, some(s.new, ui.Plain), some(s.freed, ui.Warn),
-			a.measured(s.changed), a.measured(s.patch), ui.Cell{Text: ui.Clean(s.name)})
+		before := ui.Cell{}
+		if a.compared && s.had != s.has {
+			before.Text = ui.Count(s.had)
+			if s.has < s.had/2 {
+				before = ui.Cell{Text: "! " + before.Text, Style: ui.Warn}
+			}
+		}
+		err := table.Row(ui.Cell{Text: ui.Count(s.patched), Style: ui.Bold}, a.measured(s.changed), a.measured(s.patch),
+			ui.Cell{Text: ui.Count(s.has)}, before, ui.Cell{Text: ui.Clean(s.name)})
 		if err != nil {
 			return err
 		}
 	}
 	return table.Flush()
-}
-
-// some is a number worth showing, or nothing for none.
-func some(n int, style ui.Style) ui.Cell {
-	if n == 0 {
-		return ui.Cell{}
-	}
-	return ui.Cell{Text: ui.Count(n), Style: style}
 }
 
 // measured is a number of bytes, or nothing when it could not be measured.
@@ -262,9 +269,9 @@ type showJSON struct {
 
 type shareJSON struct {
 	Name         string `json:"name"`
+	Patched      int    `json:"patched_pages"`
 	Pages        int    `json:"pages"`
-	New          int    `json:"new_pages"`
-	Freed        int    `json:"freed_pages"`
+	PagesBefore  *int   `json:"pages_before,omitempty"`
 	ChangedBytes *int64 `json:"changed_bytes,omitempty"`
 	PatchBytes   *int64 `json:"patch_bytes,omitempty"`
 }
@@ -291,7 +298,11 @@ func newShowJSON(a *anatomy, points []journal.Point) showJSON {
 		j.Before = &a.before.TXID
 	}
 	for _, s := range a.shares() {
-		j.Tables = append(j.Tables, shareJSON{s.name, s.pages, s.new, s.freed, a.known(s.changed), a.known(s.patch)})
+		table := shareJSON{Name: s.name, Patched: s.patched, Pages: s.has, ChangedBytes: a.known(s.changed), PatchBytes: a.known(s.patch)}
+		if a.compared {
+			table.PagesBefore = &s.had
+		}
+		j.Tables = append(j.Tables, table)
 	}
 	for i := range a.pages {
 		p := &a.pages[i]

@@ -110,17 +110,17 @@ func (o *statusOptions) run(ctx context.Context, env *Env) error {
 	if o.json {
 		err = writeJSON(env.Out, s)
 	} else {
-		err = o.show(env, t, s)
+		err = o.show(env, t.Trail, s)
 	}
 	if err == nil && s.lost != nil {
-		env.notice("what can be restored all the same: pagetrail window %s", o.trail)
+		env.notice("what can be restored all the same: %s", commandLine("window", o.trail))
 		return &quietCode{codeOf(s.lost), s.lost}
 	}
 	return err
 }
 
 // gatherStatus collects what a trail says about itself; it reads no transaction.
-func gatherStatus(ctx context.Context, t *journal.Trail) (*statusJSON, error) {
+func gatherStatus(ctx context.Context, t *openedTrail) (*statusJSON, error) {
 	id := t.Identity()
 	s := &statusJSON{Trail: t.Dir(), Format: id.Format, Gaps: []gapJSON{}}
 	if db, ok := strings.CutSuffix(t.Dir(), trailSuffix); ok {
@@ -161,7 +161,7 @@ func gatherStatus(ctx context.Context, t *journal.Trail) (*statusJSON, error) {
 }
 
 // countFiles adds up segments and bases.
-func (s *statusJSON) countFiles(t *journal.Trail) error {
+func (s *statusJSON) countFiles(t *openedTrail) error {
 	segments, err := t.Segments()
 	if err != nil {
 		return err
@@ -200,14 +200,14 @@ func (f *fileSetJSON) add(first, last journal.TXID, size int64) {
 	f.Bytes += size
 }
 
-func newTailJSON(t *journal.Trail, g journal.SegmentInfo) *tailJSON {
-	j := &tailJSON{File: g.Name, First: g.First, Transactions: uint64(g.Last - g.First + 1), Bytes: g.Size, State: "clean"}
-	if torn := t.Torn(); torn != nil {
+func newTailJSON(t *openedTrail, g journal.SegmentInfo) *tailJSON {
+	j := &tailJSON{File: g.Name, First: g.First, Transactions: uint64(g.Last - g.First + 1), Bytes: g.Size, State: "clean", TornBytes: t.torn()}
+	switch {
+	case t.damage != nil:
+		j.State = "damaged"
+	case j.TornBytes > 0:
 		j.State = "torn"
-		if info, err := os.Stat(filepath.Join(t.Dir(), g.Name)); err == nil {
-			j.TornBytes = max(info.Size()-torn.Offset, 0)
-		}
-	} else if tx := t.Undecided(); tx != nil {
+	case t.Undecided() != nil:
 		j.State = "prepared"
 	}
 	return j
@@ -222,7 +222,8 @@ func (o *statusOptions) show(env *Env, t *journal.Trail, s *statusJSON) error {
 	s.showPosition(env, f)
 	s.showFiles(f)
 	for _, g := range s.Gaps {
-		f.styled(ui.Bad, "LOST", "transactions %d to %d: %s", g.First, g.Last, ui.Clean(g.Reason))
+		row := logRow{lostFrom: g.First, lostTo: g.Last}
+		f.styled(ui.Bad, "LOST", "%s: %s", row.lostRange(), ui.Clean(g.Reason))
 	}
 	return f.flush()
 }
@@ -280,6 +281,8 @@ func (t *tailJSON) explain() string {
 	switch t.State {
 	case "torn":
 		return fmt.Sprintf("then %s torn off by a crash, which the next writer cuts away", ui.Bytes(t.TornBytes))
+	case "damaged":
+		return "then damaged"
 	case "prepared":
 		return "then one prepared: in the middle of its commit, or its program died there"
 	}

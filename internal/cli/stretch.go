@@ -26,7 +26,7 @@ const (
 )
 
 // stretches lays a trail out from its first transaction to its last.
-func stretches(ctx context.Context, t *journal.Trail) ([]stretch, error) {
+func stretches(ctx context.Context, t *openedTrail) ([]stretch, error) {
 	w, err := t.Window(ctx)
 	if err != nil {
 		return nil, err
@@ -49,9 +49,15 @@ func stretches(ctx context.Context, t *journal.Trail) ([]stretch, error) {
 		all = append(all, stretch{Span: s, kind: restorableStretch})
 	}
 	for _, g := range w.Gaps {
-		all = append(all, stretch{Span: g, kind: lostStretch, reason: whyUnreadable(ctx, t, g.First)})
+		all = append(all, stretch{Span: g, kind: lostStretch, reason: whyUnreadable(ctx, t.Trail, g.First)})
 	}
-	return strand(ctx, t, all, last.TXID), nil
+	all = strand(ctx, t.Trail, all, last.TXID)
+	if t.damage != nil {
+		// Where it would have ended nobody can say.
+		next := journal.Span{First: last.TXID + 1, FirstTime: last.Time}
+		all = append(all, stretch{Span: next, kind: lostStretch, reason: t.damage})
+	}
+	return all, nil
 }
 
 // strand orders the stretches and fills what is between them.

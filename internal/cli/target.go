@@ -70,6 +70,9 @@ func parseTXID(s string) (journal.TXID, error) {
 	return journal.TXID(id), nil
 }
 
+// exact says that the target is a transaction or a point, and no matter of what else there is.
+func (o *targetOptions) exact() bool { return o.txid != "" || o.point != "" }
+
 // before says how far the transaction is from the time asked for.
 func (o *targetOptions) before(tx journal.Tx) string {
 	if o.moment.Time.IsZero() {

@@ -74,6 +74,7 @@ type trailPlan struct {
 	start   time.Time // transaction n is recorded n minutes later
 	point   string    // restore point after transaction 10
 	prepare bool      // end with a prepared transaction
+	sync    bool      // make each transaction durable
 	empty   bool      // no transactions at all
 	note    string    // of the twelfth transaction; \e and \n are ESC and a new line
 }
@@ -179,6 +180,9 @@ func (m *trailMaker) add(s stored, prepared bool) error {
 	if err == nil {
 		err = m.w.Flush()
 	}
+	if err == nil && m.plan.sync {
+		err = m.w.Sync()
+	}
 	if err == nil && !prepared && m.plan.rotate > 0 && m.n%m.plan.rotate == 0 {
 		err = m.w.Rotate()
 	}
@@ -218,6 +222,7 @@ func planFlags(args []string) (trailPlan, string, error) {
 	f.BoolVar(&p.seal, "seal", false, "")
 	f.BoolVar(&p.base, "base", false, "")
 	f.BoolVar(&p.prepare, "prepare", false, "")
+	f.BoolVar(&p.sync, "sync", false, "")
 	f.BoolVar(&p.empty, "empty", false, "")
 	f.StringVar(&p.note, "note", "", "")
 	f.StringVar(&p.point, "point", p.point, "")

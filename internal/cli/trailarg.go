@@ -14,16 +14,24 @@ import (
 const trailSuffix = "-pagetrail"
 
 // openTrail finds the trail that an argument means and opens it for reading.
-func openTrail(arg string) (*journal.Trail, error) {
+func openTrail(arg string) (*openedTrail, error) {
 	dir, err := trailDir(arg)
 	if err != nil {
 		return nil, err
 	}
-	t, err := journal.Open(dir, nil)
+	t, err := openWhole(dir)
 	if errors.Is(err, journal.ErrNotFound) {
-		return nil, withHint(err, "%s", neighbours(dir, "it holds no trail"))
+		return nil, &hintError{kindf(journal.ErrNotFound, "%s is no trail: it has no file identity", dir), neighbours(dir, beginnings(dir))}
 	}
 	return t, err
+}
+
+// beginnings is the hint for a directory that is no trail: either it was one, or one never began.
+func beginnings(dir string) string {
+	if files, err := filepath.Glob(filepath.Join(dir, "*.seg")); err == nil && len(files) > 0 {
+		return "but it has segments: bring the file identity back from a copy of the trail"
+	}
+	return "a trail begins when a program opens the database with ?vfs=pagetrail"
 }
 
 // trailDir finds the trail that an argument means: the trail itself, or the database it belongs to.

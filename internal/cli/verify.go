@@ -37,6 +37,8 @@ restored at every transaction. After damage it goes on at the next base and repo
 all it finds. Nothing is repaired or written, save a scratch file of the database's
 size in the directory for temporary files (TMPDIR).
 
+Progress is drawn on a terminal; elsewhere SIGUSR1 makes it say how far it is.
+
 ` + trailHelp,
 		Args: oneTrail,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -59,6 +61,7 @@ type verifyJSON struct {
 	Blocks       int           `json:"blocks"`
 	Transactions uint64        `json:"transactions"`
 	Bytes        int64         `json:"bytes"`
+	TornBytes    int64         `json:"torn_bytes,omitempty"`
 	Spans        []spanJSON    `json:"spans"`
 	Problems     []problemJSON `json:"problems"`
 	Seconds      float64       `json:"seconds"`
@@ -80,7 +83,7 @@ func (o *verifyOptions) run(ctx context.Context, env *Env) error {
 	progress := env.progress(ctx, "reading")
 	// Reading and replaying run beside each other; replaying takes longer, but only reading knows
 	// how many bytes there are, so that is what the bar shows.
-	report, err := apply.Verify(ctx, t, &apply.VerifyOptions{Progress: func(p apply.Progress) {
+	report, err := apply.Verify(ctx, t.Trail, &apply.VerifyOptions{Progress: func(p apply.Progress) {
 		if p.Phase == apply.PhaseScan || p.BytesTotal > 0 && p.Phase == apply.PhaseReplay {
 			progress.apply(p)
 		}
@@ -112,21 +115,21 @@ func reportCode(r apply.Report) Code {
 	return codeOf(worst)
 }
 
-func (o *verifyOptions) answer(t *journal.Trail, r apply.Report, took time.Duration) verifyJSON {
+func (o *verifyOptions) answer(t *openedTrail, r apply.Report, took time.Duration) verifyJSON {
 	j := verifyJSON{
 		Trail: t.Dir(), Sound: len(r.Problems) == 0, Segments: r.Files.Segments, Bases: r.Bases, Blocks: r.Files.Blocks,
-		Transactions: r.Files.Transactions, Bytes: r.Files.Bytes, Spans: []spanJSON{}, Problems: []problemJSON{}, Seconds: took.Seconds(),
+		Transactions: r.Files.Transactions, Bytes: r.Files.Bytes, TornBytes: t.torn(), Spans: []spanJSON{}, Problems: []problemJSON{}, Seconds: took.Seconds(),
 	}
 	for _, s := range r.Spans {
 		j.Spans = append(j.Spans, newSpanJSON(s.Span))
 	}
 	for _, p := range r.Problems {
-		j.Problems = append(j.Problems, problemJSON{p.TXID, p.Err.Error(), codeOf(p.Err)})
+		j.Problems = append(j.Problems, problemJSON{p.TXID, reasonOf(p.Err), codeOf(p.Err)})
 	}
 	return j
 }
 
-func (o *verifyOptions) show(env *Env, t *journal.Trail, r apply.Report, took time.Duration) error {
+func (o *verifyOptions) show(env *Env, t *openedTrail, r apply.Report, took time.Duration) error {
 	paint := env.painter(env.OutTerm)
 	head := paint.Paint(ui.Good, ui.Clean(t.Dir())+" is sound")
 	if n := len(r.Problems); n > 0 {
@@ -141,7 +144,7 @@ func (o *verifyOptions) show(env *Env, t *journal.Trail, r apply.Report, took ti
 		if p.TXID != 0 {
 			label = fmt.Sprintf("at %d", p.TXID)
 		}
-		f.styled(ui.Bad, label, "%s", ui.Clean(p.Err.Error()))
+		f.styled(ui.Bad, label, "%s", ui.Clean(reasonOf(p.Err)))
 	}
 	for _, s := range r.Spans {
 		from := "the empty database"
@@ -152,12 +155,15 @@ func (o *verifyOptions) show(env *Env, t *journal.Trail, r apply.Report, took ti
 	}
 	f.add("read", "%s: %s, %s, %s", ui.Bytes(r.Files.Bytes), ui.Plural(r.Files.Segments, "segment", "segments"),
 		ui.Plural(r.Files.Blocks, "block", "blocks"), ui.Plural(r.Files.Bases, "base", "bases"))
+	if text := t.tornText(); text != "" {
+		f.styled(ui.Warn, "tail", "%s", text)
+	}
 	f.add("took", "%s", ui.Duration(took))
 	if err := f.flush(); err != nil {
 		return err
 	}
 	if len(r.Problems) > 0 {
-		env.notice("what can still be restored: pagetrail window %s", o.trail)
+		env.notice("what can still be restored: %s", commandLine("window", o.trail))
 	}
 	return nil
 }

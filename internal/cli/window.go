@@ -77,7 +77,7 @@ func newWindowJSON(trail string, all []stretch) windowJSON {
 		case lostStretch:
 			gap := gapJSON{spanJSON: span}
 			if s.reason != nil {
-				gap.Reason = s.reason.Error()
+				gap.Reason = reasonOf(s.reason)
 			}
 			j.Gaps = append(j.Gaps, gap)
 		}
@@ -106,13 +106,16 @@ func (o *windowOptions) run(ctx context.Context, env *Env) error {
 	worst := lost(all)
 	switch {
 	case worst != nil:
-		env.notice("the reason: %v", worst)
+		env.notice("the reason: %s", reasonOf(worst))
+		if hint := hintFor(worst); hint != "" {
+			env.notice("  %s", hint)
+		}
 		return &quietCode{codeOf(worst), worst}
 	case len(all) == 0:
 		return &quietCode{Nothing, env.say("%s: nothing can be restored yet, it holds no transactions", t.Dir())}
 	}
 	if !o.json {
-		env.notice("restore with: pagetrail hydrate %s -o FILE --at TIME", o.trail)
+		env.notice("restore with: %s -o FILE --at TIME", commandLine("hydrate", o.trail))
 	}
 	return nil
 }
@@ -151,7 +154,7 @@ func (o *windowOptions) table(env *Env, all []stretch) error {
 		if err := row(l.from, l.style, s.First, s.FirstTime, note); err != nil {
 			return err
 		}
-		if s.Last == s.First {
+		if s.Last == s.First || s.Last == 0 {
 			continue
 		}
 		if err := row(l.to, l.style, s.Last, s.LastTime, ""); err != nil {

@@ -126,12 +126,17 @@ func (t *Table) print(l line) error {
 		}
 		if i == last {
 			text = strings.TrimRight(text, " ")
-			if t.width > 0 {
-				text = Cut(text, max(t.width-used, 1))
-			}
+		}
+		// The next cell needs room for the gap and one character; without it this one is the last.
+		full := t.width > 0 && used+Width(text)+3 > t.width
+		if full {
+			text = Cut(text, t.width-used)
 		}
 		used += Width(text)
 		b.WriteString(t.paint.Paint(c.Style, text))
+		if full {
+			break
+		}
 	}
 	b.WriteByte('\n')
 	_, err := t.w.WriteString(b.String())

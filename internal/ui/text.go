@@ -97,6 +97,31 @@ func Cut(s string, width int) string {
 	return s
 }
 
+// Wrap breaks a line at spaces so that none is wider than width, those after the first indented by
+// indent. A word that is wider stays whole, so that a path can be copied; width 0 breaks nothing.
+func Wrap(s string, width int, indent string) string {
+	if width <= 0 || Width(s) <= width {
+		return s
+	}
+	var b strings.Builder
+	used := 0
+	for i, word := range strings.Split(s, " ") {
+		w := Width(word)
+		switch {
+		case i == 0:
+		case used+1+w > width:
+			b.WriteString("\n" + indent)
+			used = Width(indent)
+		default:
+			b.WriteByte(' ')
+			used++
+		}
+		b.WriteString(word)
+		used += w
+	}
+	return b.String()
+}
+
 func pad(s string, width int, right bool) string {
 	fill := width - Width(s)
 	if fill <= 0 {

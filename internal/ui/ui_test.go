@@ -64,8 +64,13 @@ func TestRatios(t *testing.T) {
 		part, whole    int64
 		percent, times string
 	}{
-		{0, 0, "–", "–"}, {0, 10, "0.0 %", "–"}, {1, 100_000, "< 0.1 %", "100,000×"}, {56, 1000, "5.6 %", "18×"},
-		{57, 100, "57 %", "1.8×"}, {100, 100, "100 %", "1.0×"}, {300, 100, "300 %", "0.3×"},
+		{0, 0, "–", "–"},
+		{0, 10, "0.0 %", "–"},
+		{1, 100_000, "< 0.1 %", "100,000×"},
+		{56, 1000, "5.6 %", "18×"},
+		{57, 100, "57 %", "1.8×"},
+		{100, 100, "100 %", "1.0×"},
+		{300, 100, "300 %", "0.3×"},
 	} {
 		if got := ui.Percent(c.part, c.whole); got != c.percent {
 			t.Errorf("Percent(%d, %d) = %q, want %q", c.part, c.whole, got, c.percent)
@@ -117,8 +122,15 @@ func TestCut(t *testing.T) {
 		width int
 		want  string
 	}{
-		{"hello", 5, "hello"}, {"hello!", 5, "hell…"}, {"hello", 1, "…"}, {"hello", 0, ""}, {"", 3, ""},
-		{"日本語", 6, "日本語"}, {"日本語", 5, "日本…"}, {"日本語", 4, "日…"}, {"e\u0301e\u0301e\u0301", 2, "e\u0301…"},
+		{"hello", 5, "hello"},
+		{"hello!", 5, "hell…"},
+		{"hello", 1, "…"},
+		{"hello", 0, ""},
+		{"", 3, ""},
+		{"日本語", 6, "日本語"},
+		{"日本語", 5, "日本…"},
+		{"日本語", 4, "日…"},
+		{"e\u0301e\u0301e\u0301", 2, "e\u0301…"},
 	} {
 		got := ui.Cut(c.in, c.width)
 		if got != c.want {
@@ -126,6 +138,28 @@ func TestCut(t *testing.T) {
 		}
 		if ui.Width(got) > max(c.width, 0) {
 			t.Errorf("Cut(%q, %d) is %d wide", c.in, c.width, ui.Width(got))
+		}
+	}
+}
+
+func TestWrap(t *testing.T) {
+	for _, c := range []struct {
+		in    string
+		width int
+		want  string
+	}{
+		{"one two three", 0, "one two three"},
+		{"one two three", 13, "one two three"},
+		{"one two three", 12, "one two\n  three"},
+		{"one two three", 7, "one two\n  three"},
+		{"one two three", 3, "one\n  two\n  three"},
+		{"", 5, ""},
+		{"  two  spaces stay", 10, "  two \n  spaces\n  stay"},
+		{"/a/very/long/path is whole", 8, "/a/very/long/path\n  is\n  whole"},
+		{"日本 日本 日本", 9, "日本 日本\n  日本"},
+	} {
+		if got := ui.Wrap(c.in, c.width, "  "); got != c.want {
+			t.Errorf("Wrap(%q, %d) = %q, want %q", c.in, c.width, got, c.want)
 		}
 	}
 }
@@ -150,10 +184,15 @@ func TestTable(t *testing.T) {
 	if got := draw(0, false); got != want {
 		t.Errorf("table:\n%s\nwant:\n%s", got, want)
 	}
-	for _, l := range strings.Split(draw(20, false), "\n") {
-		if ui.Width(l) > 20 {
-			t.Errorf("a line of %d cells in a table cut at 20: %q", ui.Width(l), l)
+	for width := 1; width < 50; width++ {
+		for _, l := range strings.Split(draw(width, false), "\n") {
+			if ui.Width(l) > width {
+				t.Errorf("a line of %d cells in a table cut at %d: %q", ui.Width(l), width, l)
+			}
 		}
+	}
+	if got := draw(40, false); got != want {
+		t.Errorf("at its own width it is\n%s", got)
 	}
 	if got := draw(0, true); !strings.Contains(got, "\x1b[1;33m1,000\x1b[0m") {
 		t.Errorf("no colour in %q", got)
