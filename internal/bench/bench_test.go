@@ -26,6 +26,9 @@ func TestQuestionsAreAnswered(t *testing.T) {
 	}
 	for _, q := range questions {
 		t.Run(q.name, func(t *testing.T) {
+			if testing.Short() && q.name == "workload" {
+				t.Skip("the workloads take seconds even at their smallest: not in -short")
+			}
 			b := &bench{ctx: t.Context(), dir: t.TempDir(), self: self, reps: 1, share: 500, only: regexp.MustCompile("^" + q.name + "$")}
 			if err := b.askAll(); err != nil {
 				t.Fatal(err)

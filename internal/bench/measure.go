@@ -147,7 +147,7 @@ func median[T int64 | float64 | time.Duration](values []T) T {
 	return sorted[len(sorted)/2]
 }
 
-// ratio adds the row that compares one figure of the pairs.
+// ratio adds the row that compares one figure of the pairs; target 0 is none.
 func (b *bench) ratio(question string, target float64, pairs []pair, figure func(cost) time.Duration) {
 	var plain, ours []time.Duration
 	var ratios []float64
@@ -156,11 +156,14 @@ func (b *bench) ratio(question string, target float64, pairs []pair, figure func
 		ratios = append(ratios, float64(figure(p.ours))/float64(figure(p.plain)))
 	}
 	m := median(ratios)
-	b.rows = append(b.rows, row{
+	r := row{
 		Question: question, Plain: ui.Duration(median(plain)), Ours: ui.Duration(median(ours)),
-		Value: m, Shown: fmt.Sprintf("%.2f×", m), Target: fmt.Sprintf("≤ %.2f×", target), OK: m <= target,
-		Spread: fmt.Sprintf("%.2f–%.2f", slices.Min(ratios), slices.Max(ratios)),
-	})
+		Value: m, Shown: fmt.Sprintf("%.2f×", m), Spread: fmt.Sprintf("%.2f–%.2f", slices.Min(ratios), slices.Max(ratios)),
+	}
+	if target > 0 {
+		r.Target, r.OK = fmt.Sprintf("≤ %.2f×", target), m <= target
+	}
+	b.rows = append(b.rows, r)
 }
 
 func wall(c cost) time.Duration { return c.wall }

@@ -25,6 +25,7 @@ var questions = []question{
 	{"bulk", "200,000 rows in one transaction", askBulk},
 	{"delete", "DELETE/FULL, one row a transaction", askDelete},
 	{"select", "reading rows", askSelect},
+	{"workload", "a sync service and a document API, at scale S", askWorkloads},
 	{"fsync", "system calls that sync, a commit", askSyncs},
 	{"replay", "small transactions replayed a second", askReplay},
 	{"open", "opening with a long trail", askOpen},

@@ -14,18 +14,20 @@ import (
 
 // jobs are what a child can do. What they return is printed for the parent.
 var jobs = map[string]func(*job) (map[string]float64, error){
-	"nothing": func(*job) (map[string]float64, error) { return nil, nil },
-	"fill":    sqlJob(fill),
-	"insert":  sqlJob(insert),
-	"update":  sqlJob(update),
-	"bulk":    sqlJob(bulk),
-	"select":  sqlJob(selects),
-	"large":   sqlJob(large),
-	"open":    openJob,
-	"chain":   chainJob,
-	"hydrate": hydrateJob,
-	"verify":  verifyJob,
-	"copy":    copyJob,
+	"nothing":  func(*job) (map[string]float64, error) { return nil, nil },
+	"fill":     sqlJob(fill),
+	"insert":   sqlJob(insert),
+	"update":   sqlJob(update),
+	"bulk":     sqlJob(bulk),
+	"select":   sqlJob(selects),
+	"large":    sqlJob(large),
+	"bucket":   workloadJob(bucketStore),
+	"document": workloadJob(documentStore),
+	"open":     openJob,
+	"chain":    chainJob,
+	"hydrate":  hydrateJob,
+	"verify":   verifyJob,
+	"copy":     copyJob,
 }
 
 // sqlJob opens the database, does the work and closes it.

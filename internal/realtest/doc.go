@@ -5,6 +5,6 @@
 //
 // The input is the database and the SQL migrations of Actual Budget, a local-first application,
 // as its npm package @actual-app/api ships them; and the two workloads of internal/workload at
-// scale S. The judges are the C shell sqlite3 and Python's sqlite3, which know nothing of us.
+// scale S (PAGETRAIL_SCALE=M for ten times as much). The judges are the C shell sqlite3 and Python's sqlite3, which know nothing of us.
 // A test that cannot have its input or a judge is skipped and says which and why.
 package realtest

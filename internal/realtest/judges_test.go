@@ -73,7 +73,7 @@ func judged(t *testing.T, all []judge, paths ...string) map[string]string {
 		out, err := cmd.Output()
 		lines := strings.Fields(string(out))
 		if err != nil || len(lines) != 2*len(paths) {
-			t.Errorf("%s: %v: %s%s", j.name, err, firstBad(lines, paths), stderr.String())
+			t.Errorf("%s: %v: %s%s", j.name, err, firstBad(lines, paths), fmt.Sprintf("%.300s", stderr.String()))
 			continue
 		}
 		for i, path := range paths {
@@ -90,7 +90,8 @@ func judged(t *testing.T, all []judge, paths ...string) map[string]string {
 func firstBad(lines, paths []string) string {
 	for i, path := range paths {
 		if len(lines) < 2*i+2 || lines[2*i] != "ok" {
-			return fmt.Sprintf("at %s: %.200q ", path, lines[min(2*i, len(lines)):])
+			rest := strings.Join(lines[min(2*i, len(lines)):], " ")
+			return fmt.Sprintf("at %s: %.200s … ", path, rest)
 		}
 	}
 	return ""

@@ -18,6 +18,14 @@ import (
 
 const moments = 50 // TXIDs drawn at random, at which the oracles are put to replicas
 
+// scales are S, or M when PAGETRAIL_SCALE=M asks for ten times as much.
+func scales() (workload.BucketScale, workload.DocumentScale) {
+	if os.Getenv("PAGETRAIL_SCALE") == "M" {
+		return workload.BucketMedium, workload.DocumentMedium
+	}
+	return workload.BucketSmall, workload.DocumentSmall
+}
+
 // ledger knows the TXID of every transaction of a workload. It asks for it only now and then, since
 // asking makes the trail catch up, and fails when between two answers not every commit was one TXID.
 type ledger struct {
@@ -80,7 +88,8 @@ func TestBucketStore(t *testing.T) {
 	all := judges(t)
 	p := openPrimary(t, filepath.Join(t.TempDir(), "bucket.db"))
 	l := &ledger{random: rand.New(rand.NewPCG(1, 1))}
-	b := workload.NewBucket(p.conn, workload.BucketSmall, 7, workload.Hooks{Committed: l.committed})
+	scale, _ := scales()
+	b := workload.NewBucket(p.conn, scale, 7, workload.Hooks{Committed: l.committed})
 	defer b.Close()
 	if err := b.Setup(t.Context()); err != nil {
 		t.Fatal(err)
@@ -89,7 +98,7 @@ func TestBucketStore(t *testing.T) {
 		return workload.ReadBuckets(ctx, conn, 1, nil)
 	})
 	for _, step := range []func(context.Context) error{
-		b.Copy, func(ctx context.Context) error { return b.Live(ctx, workload.BucketSmall.Rounds) }, b.Compact, b.Empty,
+		b.Copy, func(ctx context.Context) error { return b.Live(ctx, scale.Rounds) }, b.Compact, b.Empty,
 	} {
 		if err := step(t.Context()); err != nil {
 			stop()
@@ -110,15 +119,16 @@ func TestDocumentStore(t *testing.T) {
 	all := judges(t)
 	p := openPrimary(t, filepath.Join(t.TempDir(), "document.db"))
 	l := &ledger{random: rand.New(rand.NewPCG(2, 2))}
-	d := workload.NewDocument(p.conn, workload.DocumentSmall, 7, workload.Hooks{Committed: l.committed})
+	_, scale := scales()
+	d := workload.NewDocument(p.conn, scale, 7, workload.Hooks{Committed: l.committed})
 	defer d.Close()
 	if err := d.Setup(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	stop := beside(t, p, func(ctx context.Context, conn *sqlite3.Conn) (workload.Reads, error) {
-		return workload.ReadDocuments(ctx, conn, workload.DocumentSmall, 1)
+		return workload.ReadDocuments(ctx, conn, scale, 1)
 	})
-	for i := range workload.DocumentSmall.Operations {
+	for i := range scale.Operations {
 		if err := d.Step(t.Context(), i); err != nil {
 			stop()
 			t.Fatal(err)

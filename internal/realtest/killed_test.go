@@ -1,0 +1,133 @@
+//go:build real
+
+package realtest_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/ncruces/go-sqlite3"
+	"github.com/pagetrail/pagetrail/internal/workload"
+	"github.com/pagetrail/pagetrail/journal"
+	_ "github.com/pagetrail/pagetrail/vfs"
+)
+
+// doomedEnv has the path of the database that a child process is to write until it is killed.
+const doomedEnv = "PAGETRAIL_DOOMED"
+
+// TestMain lets the test's binary be that child.
+func TestMain(m *testing.M) {
+	if path := os.Getenv(doomedEnv); path != "" {
+		if err := doomed(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// doomed runs the document API and prints the number of each commit after it returned.
+func doomed(path string) error {
+	conn, err := sqlite3.Open("file:" + path + "?vfs=pagetrail")
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	d := workload.NewDocument(conn, workload.DocumentSmall, 7, workload.Hooks{Committed: func(_ *sqlite3.Conn, c workload.Commit) error {
+		_, err := fmt.Println(c.Number)
+		return err
+	}})
+	defer d.Close()
+	return d.Run(context.Background())
+}
+
+// TestKilledWriter kills a process in the middle of its work, some commits after one that it told
+// of. Whoever opens the database next finds every commit that was told of, all that the workload
+// promises of it, and a trail that makes the same file.
+func TestKilledWriter(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 6))
+	for range 8 {
+		after := 1 + random.IntN(1500)
+		t.Run(fmt.Sprint(after), func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "killed.db")
+			told := killAfter(t, path, after)
+			checkSurvivor(t, path, told)
+		})
+	}
+}
+
+// killAfter kills the child when it has told of a number of commits; it returns the last it told of.
+func killAfter(t *testing.T, path string, after int) (told int) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), doomedEnv+"="+path)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if told, err = strconv.Atoi(lines.Text()); err != nil {
+			t.Fatalf("the child says %q", lines.Text())
+		}
+		// The child goes on while the signal is on its way, and what it tells until then counts.
+		if told == after {
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.Success() {
+		t.Fatalf("the child ended with %v before it was killed, after %d commits", err, told)
+	}
+	return told
+}
+
+func checkSurvivor(t *testing.T, path string, told int) {
+	p := openPrimary(t, path)
+	if err := workload.CheckDocuments(p.conn); err != nil {
+		t.Error(err)
+	}
+	first := p.txid()
+	want := p.content()
+	last := p.txid()
+	if first != last {
+		t.Logf("TXID %d before, %d after the checkpoint", first, last)
+	}
+	trail := p.trail()
+	defer trail.Close()
+	commits := 0
+	for record, err := range trail.Records(t.Context(), 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if record.Kind == journal.Ordinary {
+			commits++
+		}
+	}
+	// Before the first that is told of come the statements of the schema.
+	if commits < told {
+		t.Errorf("%d commits in the trail, but %d had returned", commits, told)
+	}
+	_, replica := p.hydrate(trail, last)
+	same(t, "the survivor", replica, want)
+	p.verified(trail)
+}
