@@ -25,6 +25,7 @@ type File interface {
 // in the WAL the newest recorded content of each page is.
 type walState struct {
 	located bool
+	live    uint32 // frames up to this one are in a wal-index that is in use
 	hdr     sqlitefile.WALHeader
 	frame   uint32            // last frame that is recorded, 0: none
 	sum     [2]uint32         // its cumulative checksum
@@ -48,7 +49,7 @@ const arenaMax = 4 << 20
 // begin makes s stand before frame 1 of the generation hdr.
 func (s *walState) begin(hdr sqlitefile.WALHeader) {
 	s.located = true
-	s.hdr, s.frame, s.sum = hdr, 0, hdr.Checksum
+	s.hdr, s.frame, s.sum, s.live = hdr, 0, hdr.Checksum, 0
 	if s.index == nil || len(s.index) > 1<<16 {
 		s.index = map[uint32]uint32{}
 	}
@@ -69,6 +70,7 @@ func (s *walState) commits(wal io.ReaderAt, limit uint32, keep bool, fn func(end
 		s.scan.Reset(wal, s.hdr)
 	}
 	s.scan.Resume(s.frame, s.sum)
+	s.scan.Trust(s.live)
 	s.refs, s.arena = s.refs[:0], s.arena[:0]
 	for {
 		n, f, page, err := s.scan.Next(limit)
@@ -207,7 +209,9 @@ func (s *walState) visibleEnd(wal, shm io.ReaderAt, known uint32) (hdr sqlitefil
 	if shm != nil && known == 0 {
 		idx, live = readIndex(shm)
 	}
+	s.live = 0
 	if live && s.located && idx.Salt == s.hdr.Salt {
+		s.live = idx.MxFrame
 		return s.hdr, idx.MxFrame, true, nil
 	}
 	var b [sqlitefile.WALHeaderSize]byte

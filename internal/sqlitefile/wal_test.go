@@ -461,3 +461,26 @@ func BenchmarkScan(b *testing.B) {
 		}
 	}
 }
+
+func TestScannerTrusts(t *testing.T) {
+	wal := makeWAL(512, 3, false)
+	h, err := sqlitefile.ParseWALHeader(wal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wal[h.FrameOffset(2)+sqlitefile.FrameHeaderSize] ^= 1
+	for trust, want := range map[uint32]int{0: 1, 1: 1, 2: 3, 3: 3} {
+		s := sqlitefile.NewWALScanner(bytes.NewReader(wal), h)
+		s.Trust(trust)
+		n := 0
+		for {
+			if _, _, _, err := s.Next(math.MaxUint32); err != nil {
+				break
+			}
+			n++
+		}
+		if n != want {
+			t.Errorf("trusting %d frames, %d were read, want %d", trust, n, want)
+		}
+	}
+}
