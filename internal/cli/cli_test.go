@@ -173,6 +173,38 @@ func TestProgressOnTerminal(t *testing.T) {
 	}
 }
 
+// On a terminal days have a line of their own, and there is colour, unless NO_COLOR says no or the
+// terminal knows none.
+func TestLogOnTerminal(t *testing.T) {
+	trail := newTrail(t)
+	log := func(vars map[string]string) string {
+		r := run(t, t.Context(), func(e *cli.Env) {
+			e.OutTerm = true
+			e.Getenv = func(key string) string { return vars[key] }
+		}, "log", trail, "-n", "3")
+		if r.code != cli.Done {
+			t.Fatalf("code %d, stderr %q", r.code, r.err)
+		}
+		return r.out
+	}
+	got := log(nil)
+	for _, want := range []string{
+		"\x1b[2m── Saturday 2026-11-21 UTC ──\x1b[0m\n",
+		"\x1b[1m  11\x1b[0m  10:11:00.123456  \x1b[1;33m ! 54\x1b[0m  ",
+		"\x1b[36mpoint \x1b[0m  \x1b[36mbefore-deploy\x1b[0m\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%q", want, got)
+		}
+	}
+	for _, vars := range []map[string]string{{"NO_COLOR": "1"}, {"TERM": "dumb"}} {
+		got := log(vars)
+		if strings.Contains(got, "\x1b") || !strings.Contains(got, "  11  10:11:00.123456   ! 54  ") {
+			t.Errorf("with %v:\n%q", vars, got)
+		}
+	}
+}
+
 // A database is not for a terminal.
 func TestNoDatabaseOnTerminal(t *testing.T) {
 	r := run(t, t.Context(), func(e *cli.Env) { e.OutTerm = true }, "hydrate", newTrail(t), "-o", "-")

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -63,6 +64,7 @@ func TestScripts(t *testing.T) {
 			"exits":     cmdExits,
 			"maketrail": cmdMakeTrail,
 			"damage":    cmdDamage,
+			"mask":      cmdMask,
 			"snapshot":  cmdSnapshot,
 			"remember":  cmdRemember,
 			"unchanged": cmdUnchanged,
@@ -134,6 +136,26 @@ func cmdDamage(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("damage: unknown way %s", args[0])
 	}
 	ts.Check(os.WriteFile(path, b, 0o644))
+}
+
+// sizes are what depends on how well patches are encoded.
+var sizes = regexp.MustCompile(`[0-9][0-9.]* (?:[kM]?B|%)|patch_bytes":[0-9]+`)
+
+// mask FILE FILE copies a file, the digits of its sizes made x: a better encoding changes them, and
+// is no matter of the command line.
+func cmdMask(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: mask FROM TO")
+	}
+	masked := sizes.ReplaceAllStringFunc(ts.ReadFile(args[0]), func(s string) string {
+		return strings.Map(func(r rune) rune {
+			if '0' <= r && r <= '9' {
+				return 'x'
+			}
+			return r
+		}, s)
+	})
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(masked), 0o644))
 }
 
 // remembered is the key of what remember keeps in a script.
