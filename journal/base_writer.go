@@ -179,9 +179,11 @@ func (b *BaseWriter) finish() error {
 		return because(ErrRange, "base of %d pages ended before page %d", hdr.pageCount, b.page)
 	}
 	if b.want != nil && b.sum != *b.want {
-		return &Error{Path: b.f.path, Offset: -1, TXID: b.hdr.first,
+		return &Error{
+			Path: b.f.path, Offset: -1, TXID: b.hdr.first,
 			Err:  because(ErrDiverged, "the pages have sum %v, the transaction %v", b.sum, *b.want),
-			Hint: "the database is not what the trail says: run pagetrail verify"}
+			Hint: "the database is not what the trail says: run pagetrail verify",
+		}
 	}
 	if err := b.flush(); err != nil {
 		return err
@@ -207,6 +209,8 @@ func (b *BaseWriter) Abort() {
 }
 
 func infoOfBase(name string, hdr *fileHeader, size int64) BaseInfo {
-	return BaseInfo{Name: name, TXID: hdr.first, Time: hdr.before.time, PageSize: int(hdr.before.pageSize),
-		PageCount: hdr.before.pageCount, Sum: hdr.before.sum, Size: size}
+	return BaseInfo{
+		Name: name, TXID: hdr.first, Time: hdr.before.time, PageSize: int(hdr.before.pageSize),
+		PageCount: hdr.before.pageCount, Sum: hdr.before.sum, Size: size,
+	}
 }

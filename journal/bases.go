@@ -8,8 +8,9 @@ import (
 	"slices"
 )
 
-// Bases lists the bases, ascending. A base beyond the last transaction is what a crash left before its record
-// was written, and is not listed. Only headers are read.
+// Bases lists the bases, ascending. A base beyond the last transaction, or one that is not the state its transaction
+// left, is what a crash left before the base's record was written, and is not listed. Only headers are read, and
+// of each base's transaction the record.
 func (t *Trail) Bases() ([]BaseInfo, error) {
 	v, err := t.view()
 	if err != nil {
@@ -27,10 +28,14 @@ func (t *Trail) Bases() ([]BaseInfo, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, infoOfBase(baseName(id), &o.hdr, o.size))
+		info := infoOfBase(baseName(id), &o.hdr, o.size)
 		if err := o.f.Close(); err != nil {
 			return nil, err
 		}
+		if errors.Is(t.matchBase(v, &info, o.path), errStaleBase) { // other errors are for who reads that record
+			continue
+		}
+		out = append(out, info)
 	}
 	return out, nil
 }
@@ -49,22 +54,27 @@ func (t *Trail) OpenBase(id TXID) (*BaseReader, error) {
 		} else {
 			err = nil
 		}
-		return nil, errors.Join(&Error{Path: filepath.Join(t.dir, baseName(id)), Offset: -1, TXID: id, Err: because(ErrNotFound, "no base"),
-			Hint: "pagetrail info lists the bases"}, err)
+		return nil, errors.Join(&Error{
+			Path: filepath.Join(t.dir, baseName(id)), Offset: -1, TXID: id, Err: because(ErrNotFound, "no base"),
+			Hint: "pagetrail info lists the bases",
+		}, err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := t.matchBase(v, b); err != nil {
+	if err := t.matchBase(v, &b.info, b.path); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
 	return b, nil
 }
 
+// errStaleBase is ErrDiverged for one reason.
+var errStaleBase = because(ErrDiverged, "the base is not the state that the transaction left")
+
 // matchBase compares a base with the record of its transaction, where the trail has it. A writer that
 // crashed after making a base, and before its record, leaves one that belongs to no history.
-func (t *Trail) matchBase(v *view, b *BaseReader) error {
-	id := b.info.TXID
+func (t *Trail) matchBase(v *view, info *BaseInfo, path string) error {
+	id := info.TXID
 	if id < v.held(id).First {
 		return nil
 	}
@@ -75,9 +85,11 @@ func (t *Trail) matchBase(v *view, b *BaseReader) error {
 		if err != nil {
 			return err
 		}
-		if r.SumCut != b.info.Sum.Cut() || r.SumKnown && r.Sum != b.info.Sum || r.PageCount != b.info.PageCount || r.PageSize != b.info.PageSize {
-			return &Error{Path: b.path, Offset: -1, TXID: id, Hint: "remove the base: it is not of this history",
-				Err: because(ErrDiverged, "the base is not the state that the transaction left")}
+		if r.SumCut != info.Sum.Cut() || r.SumKnown && r.Sum != info.Sum || r.PageCount != info.PageCount || r.PageSize != info.PageSize {
+			return &Error{
+				Path: path, Offset: -1, TXID: id, Hint: "remove the base: it is not of this history",
+				Err: errStaleBase,
+			}
 		}
 	}
 	return nil

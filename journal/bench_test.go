@@ -20,8 +20,10 @@ func small(tb testing.TB) diff.Body {
 }
 
 func smallTx() journal.Tx {
-	return journal.Tx{PageSize: 4096, PageCount: 100, Sum: diff.Sum{Hi: 1, Lo: 2},
-		Origin: journal.Origin{WAL: true, Salt: [2]uint32{1, 2}, Frame: 1000, Checksum: [2]uint32{3, 4}}}
+	return journal.Tx{
+		PageSize: 4096, PageCount: 100, Sum: diff.Sum{Hi: 1, Lo: 2},
+		Origin: journal.Origin{WAL: true, Salt: [2]uint32{1, 2}, Frame: 1000, Checksum: [2]uint32{3, 4}},
+	}
 }
 
 // What does recording a small commit cost, its write included?

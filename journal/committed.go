@@ -19,3 +19,20 @@ func (w *Writer) TailFirst() TXID {
 
 // Unsynced says whether anything was flushed that no Sync has made durable yet. The lock must be held.
 func (w *Writer) Unsynced() bool { return w.tail != nil && w.tail.synced < w.tail.end }
+
+// Before is the last transaction before the tail's first record, as far as it is known: as [Writer.Last] says.
+// The lock must be held.
+func (w *Writer) Before() Tx {
+	t := w.tail
+	if t == nil {
+		return Tx{}
+	}
+	if t.prev != nil {
+		return *t.prev
+	}
+	b := t.hdr.before
+	return Tx{
+		TXID: b.txid, Time: b.time, PageSize: int(b.pageSize), PageCount: b.pageCount,
+		Sum: b.sum, SumKnown: true, SumCut: b.sum.Cut(),
+	}
+}

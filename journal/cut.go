@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"iter"
+	"slices"
 
 	"github.com/pagetrail/pagetrail/diff"
 )
@@ -12,7 +13,7 @@ import (
 // not flushed is forgotten. The result is durable when it returns.
 //
 // A crash between the steps leaves the trail as before, or as after, or, when the machine loses power while
-// a block of several records is being replaced, cut to the beginning of that block.
+// a block of several records is being replaced by a shorter one, cut to the beginning of that block.
 func (w *Writer) CutAfter(id TXID) error {
 	if err := w.Reset(); err != nil {
 		return err
@@ -37,7 +38,8 @@ func (w *Writer) CutAfter(id TXID) error {
 			return err
 		}
 		if _, err := t.f.WriteAt(at.block, at.off); err != nil {
-			return w.fail(err)
+			_, again := t.f.WriteAt(at.old, at.off) // else the records before id would go with the block
+			return w.fail(errors.Join(err, again))
 		}
 	}
 	if err := w.truncate(at.off + int64(len(at.block))); err != nil {
@@ -49,10 +51,10 @@ func (w *Writer) CutAfter(id TXID) error {
 	return w.Sync()
 }
 
-// cutPlace says where to cut: at off, where block then stands instead of the one that ended at end.
+// cutPlace says where to cut: at off, where block then stands instead of old, which ends at end.
 type cutPlace struct {
-	off, end int64
-	block    []byte
+	off, end   int64
+	block, old []byte
 }
 
 func (w *Writer) findCut(id TXID) (cutPlace, error) {
@@ -75,8 +77,13 @@ func (w *Writer) findCut(id TXID) (cutPlace, error) {
 			if first > id {
 				return cutPlace{off: wk.unit}, nil
 			}
-			block, err := shortened(&wk, id)
-			return cutPlace{off: wk.unit, end: wk.br.off, block: block}, err
+			old, err := wk.br.window(wk.blkOff, int(wk.hdr.size()))
+			if err != nil {
+				return cutPlace{}, err
+			}
+			at := cutPlace{off: wk.unit, end: wk.br.off, old: slices.Clone(old)}
+			at.block, err = shortened(&wk, id)
+			return at, err
 		}
 	}
 }

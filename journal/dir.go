@@ -49,8 +49,10 @@ func (l *listing) segmentOf(id TXID) int {
 }
 
 func noTrail(dir string) error {
-	return &Error{Path: dir, Offset: -1, Err: because(ErrNotFound, "no trail"),
-		Hint: "open the database once through the pagetrail VFS to begin one"}
+	return &Error{
+		Path: dir, Offset: -1, Err: because(ErrNotFound, "no trail"),
+		Hint: "open the database once through the pagetrail VFS to begin one",
+	}
 }
 
 // openedFile is a file with its header read.

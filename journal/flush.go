@@ -17,6 +17,7 @@ func (w *Writer) Flush() error {
 	if len(w.chunks) == 0 {
 		return nil
 	}
+	w.dirty = true
 	for _, c := range w.chunks {
 		if _, err := w.tail.f.WriteAt(w.out[c.from:c.to], c.off); err != nil {
 			return errors.Join(err, w.Reset())
@@ -47,8 +48,8 @@ func (w *Writer) flushed() {
 	}
 	t.end, t.seen = w.next, w.next
 	if w.prepared {
-		tx := w.last
-		t.undecided, t.undecOff = &tx, w.partsOff
+		t.undecTx, t.undecOff = w.last, w.partsOff
+		t.undecided = &t.undecTx
 	} else {
 		t.last, t.st = w.last, w.pend
 	}
@@ -90,6 +91,7 @@ func (w *Writer) Reset() error {
 	w.adopt()
 	size, err := w.tail.f.Size()
 	if err == nil && size > w.tail.end {
+		w.dirty = true
 		err = w.tail.f.Truncate(w.tail.end)
 	}
 	if err != nil {
@@ -112,16 +114,19 @@ func (w *Writer) adopt() {
 	w.forget()
 }
 
-// Sync makes everything flushed durable. A failed sync is final: all later calls fail until the writer is
-// opened anew.
+// Sync makes everything flushed durable, other writers' records too; it does nothing when all is known to be. A
+// failed sync is final: all later calls fail until the writer is opened anew.
 func (w *Writer) Sync() error {
 	if err := w.ready(); err != nil {
 		return err
 	}
+	if !w.dirty && w.tail.synced >= w.tail.end {
+		return nil
+	}
 	if err := w.tail.f.Sync(); err != nil {
 		return w.fail(err)
 	}
-	w.tail.synced = w.tail.end
+	w.tail.synced, w.dirty = w.tail.end, false
 	return nil
 }
 
@@ -132,6 +137,7 @@ func (w *Writer) append(hdr *blockHeader, payload []byte) error {
 	w.out = append(w.out[:0], make([]byte, blockHeaderSize)...)
 	hdr.put(w.out)
 	w.out = append(w.out, payload...)
+	w.dirty = true
 	if _, err := t.f.WriteAt(w.out, t.end); err != nil {
 		return errors.Join(err, w.Reset())
 	}
@@ -190,6 +196,7 @@ func (w *Writer) Drop() error {
 // truncate cuts the tail at the beginning of a block and reads it anew from there.
 func (w *Writer) truncate(off int64) error {
 	t := w.tail
+	w.dirty = true
 	if err := t.f.Truncate(off); err != nil {
 		return w.fail(err)
 	}

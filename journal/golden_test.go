@@ -29,8 +29,10 @@ type verdict struct {
 	Bases     []journal.TXID  `json:"bases,omitempty"`
 }
 
-var sentinels = []error{journal.ErrCorrupt, journal.ErrTorn, journal.ErrGap, journal.ErrDiverged, journal.ErrVersion,
-	journal.ErrFlag, journal.ErrForeign, journal.ErrNotFound}
+var sentinels = []error{
+	journal.ErrCorrupt, journal.ErrTorn, journal.ErrGap, journal.ErrDiverged, journal.ErrVersion,
+	journal.ErrFlag, journal.ErrForeign, journal.ErrNotFound,
+}
 
 // judge opens, reads and verifies a trail.
 func judge(t testing.TB, dir string) verdict {

@@ -189,6 +189,7 @@ func (w *Writer) repair() error {
 	if err := w.keepAside(t.end, size); err != nil {
 		return err
 	}
+	w.dirty = true
 	if err := t.f.Truncate(t.end); err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ func (t *Trail) pruneTo(keep TXID) (TXID, error) {
 		if err == nil {
 			return id, nil
 		}
-		if !errors.Is(err, ErrDiverged) { // that is a base of no history: an older one will do
+		if !errors.Is(err, errStaleBase) { // that is a base of no history: an older one will do
 			return 0, err
 		}
 	}

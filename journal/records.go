@@ -104,8 +104,10 @@ func (c *recordCursor) open(id TXID) (*openedFile, error) {
 }
 
 func (c *recordCursor) gap(id TXID) error {
-	return &Error{Path: filepath.Join(c.t.dir, segmentName(id)), Offset: -1, TXID: id, Hint: hintGap,
-		Err: because(ErrGap, "no segment holds transaction %d", uint64(id))}
+	return &Error{
+		Path: filepath.Join(c.t.dir, segmentName(id)), Offset: -1, TXID: id, Hint: hintGap,
+		Err: because(ErrGap, "no segment holds transaction %d", uint64(id)),
+	}
 }
 
 // segment yields the records of one file.
@@ -139,7 +141,7 @@ func (c *recordCursor) segment(o *openedFile, from, to TXID) error {
 // start puts the walker at a block at or before the record wanted.
 func (c *recordCursor) start(o *openedFile, from TXID) error {
 	w := &c.w
-	w.path, w.trust, w.inTx = o.path, true, false
+	w.path, w.trust, w.whole, w.inTx = o.path, true, true, false
 	w.br.r, w.br.limit, w.br.sealed = o.f, o.size, o.hdr.sealed()
 	w.br.buf, w.br.bufOff = w.br.buf[:0], 0
 	w.br.off, w.st, w.known = fileHeaderSize, o.hdr.before, true
@@ -185,8 +187,10 @@ func (c *recordCursor) block(o *openedFile, from, to TXID) error {
 
 // groups reads the P blocks before the walker's block.
 func (c *recordCursor) groups(o *openedFile, id TXID, ps parts) partReader {
-	return partReader{parts: ps, r: o.f, path: o.path, id: id, off: c.w.unit, end: c.w.blkOff,
-		sealed: c.w.br.sealed, shared: &c.partBuf, streams: &c.partsOut}
+	return partReader{
+		parts: ps, r: o.f, path: o.path, id: id, off: c.w.unit, end: c.w.blkOff,
+		sealed: c.w.br.sealed, shared: &c.partBuf, streams: &c.partsOut,
+	}
 }
 
 // startSealed puts the walker at the unit that holds a transaction.

@@ -1,6 +1,8 @@
 package journal_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/pagetrail/pagetrail/journal"
@@ -77,5 +79,32 @@ func TestSeal(t *testing.T) {
 		for _, tr := range []*journal.Trail{tr, before} {
 			wantLast(t, tr, journal.TXID(3*n+5))
 		}
+	}
+}
+
+// TestSealedIsLast: a rotation that a crash cut short leaves no tail behind the segment that has ended, sealed or
+// not. Readers read what is there, and the next writer makes the tail.
+func TestSealedIsLast(t *testing.T) {
+	for _, sealed := range []bool{false, true} {
+		w, dir := rotated(t, 1, 10)
+		w.Close()
+		if sealed {
+			seal(t, dir, 1)
+		}
+		if err := os.Remove(filepath.Join(dir, "000000000000000b.seg")); err != nil {
+			t.Fatal(err)
+		}
+		tr := openTrail(t, dir)
+		for range 2 {
+			wantLast(t, tr, 10)
+		}
+		verify(t, tr)
+		w = lockedWriter(t, dir)
+		if w.Last().TXID != 10 {
+			t.Fatal(w.Last())
+		}
+		add(t, w, 1)
+		flush(t, w)
+		wantLast(t, tr, 11)
 	}
 }

@@ -27,7 +27,7 @@ type segmentMeta struct {
 // segment describes a segment.
 func (t *Trail) segment(first TXID) (*segmentMeta, error) {
 	t.mu.Lock()
-	if t.tail != nil && first == t.tail.hdr.first {
+	if t.failed == nil && first == t.tail.hdr.first {
 		m := t.tail.meta()
 		t.mu.Unlock()
 		return m, nil

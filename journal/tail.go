@@ -24,7 +24,8 @@ type tail struct {
 	prev      *Tx   // the last record of the segment before, when it is known
 	last      Tx    // the last committed record: TXID first-1 when there is none
 	st        state // after last
-	undecided *Tx   // a prepared record at the end
+	undecided *Tx   // a prepared record at the end: undecTx, or nil
+	undecTx   Tx
 	undecOff  int64 // where it begins, its P blocks included
 	undecCRC  uint32
 	ended     bool  // an E block: another file goes on
@@ -74,8 +75,10 @@ func openTail(fsys durable.FS, dir string, first TXID, flag int, id *Identity) (
 func (t *tail) rewind() {
 	before := t.hdr.before
 	t.st = before
-	t.last = Tx{TXID: before.txid, Time: before.time, PageSize: int(before.pageSize), PageCount: before.pageCount,
-		Sum: before.sum, SumKnown: true, SumCut: before.sum.Cut()}
+	t.last = Tx{
+		TXID: before.txid, Time: before.time, PageSize: int(before.pageSize), PageCount: before.pageCount,
+		Sum: before.sum, SumKnown: true, SumCut: before.sum.Cut(),
+	}
 	if t.prev != nil && t.prev.TXID == before.txid {
 		t.last = *t.prev
 	}
@@ -87,6 +90,9 @@ func (t *tail) rewind() {
 
 // refresh reads what was appended since the last time. changed says that something is different.
 func (t *tail) refresh() (changed bool, err error) {
+	if t.hdr.sealed() {
+		return false, nil // the next file is not there yet: a crash came between
+	}
 	size, err := t.f.Size()
 	if err != nil {
 		return false, err
@@ -183,8 +189,8 @@ func (t *tail) take(s step) error {
 		if err := t.lastRecord(false); err != nil {
 			return err
 		}
-		tx := t.rec.tx()
-		t.undecided, t.undecOff, t.undecCRC = &tx, w.unit, w.hdr.sealCRC
+		t.undecTx, t.undecOff, t.undecCRC = t.rec.tx(), w.unit, w.hdr.sealCRC
+		t.undecided = &t.undecTx
 	case stepPoint:
 		t.points = append(t.points, w.point)
 	case stepEnd:
@@ -248,8 +254,10 @@ func (t *tail) broken(err error, size int64) error {
 		e.Hint = hintCorrupt
 		return e
 	}
-	t.torn = &Error{Path: t.path, Offset: t.w.unit, TXID: t.st.txid + 1, Hint: hintTorn,
-		Err: because(ErrTorn, "%d bytes after the last whole block (%v)", size-t.w.unit, e.Err)}
+	t.torn = &Error{
+		Path: t.path, Offset: t.w.unit, TXID: t.st.txid + 1, Hint: hintTorn,
+		Err: because(ErrTorn, "%d bytes after the last whole block (%v)", size-t.w.unit, e.Err),
+	}
 	t.seen = size
 	return nil
 }

@@ -27,6 +27,7 @@ type Trail struct {
 
 	mu     sync.Mutex // for what follows
 	tail   *tail
+	failed error // of the last Refresh: tail is not to be used then
 	names  *listing
 	stale  bool // names may be out of date
 	closed bool
@@ -120,7 +121,8 @@ func (t *Trail) Dir() string { return t.dir }
 func (t *Trail) Identity() Identity { return t.identity }
 
 // Refresh looks again at the tail's end, and lets the directory be read again when it is next needed.
-// With nothing new it costs an fstat, a stat and a read of 32 bytes.
+// With nothing new it costs an fstat, a stat and a read of 32 bytes. After an error, which every other
+// method returns too from then on, the next Refresh begins anew.
 func (t *Trail) Refresh() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -128,19 +130,27 @@ func (t *Trail) Refresh() error {
 		return fs.ErrClosed
 	}
 	t.stale = true
-	if t.tail != nil {
+	if t.failed == nil {
 		if _, err := t.fs.Stat(t.tail.path); err == nil {
-			if _, err := t.tail.refresh(); err != nil {
-				return err
-			}
-			tail, err := follow(t.fs, t.dir, t.tail, readOnly, &t.identity)
-			if t.tail = tail; err != nil {
-				return err
-			}
-			return tail.knowPrevious(t.fs, t.dir, &t.identity) // its writer may have cut it to nothing
+			t.failed = t.refresh()
+			return t.failed
 		}
 	}
-	return t.reopen()
+	t.failed = t.reopen()
+	return t.failed
+}
+
+func (t *Trail) refresh() error {
+	if _, err := t.tail.refresh(); err != nil {
+		return err
+	}
+	tail, err := follow(t.fs, t.dir, t.tail, readOnly, &t.identity)
+	if err != nil {
+		t.tail = nil // follow closed it
+		return err
+	}
+	t.tail = tail
+	return tail.knowPrevious(t.fs, t.dir, &t.identity) // its writer may have cut it to nothing
 }
 
 // reopen begins anew: the tail was taken away, or could not be followed.
@@ -157,9 +167,9 @@ func (t *Trail) reopen() error {
 	if err != nil {
 		return err
 	}
-	err = t.tail.close()
+	old := t.tail
 	t.identity, t.names, t.tail, t.stale = id, names, tail, false
-	return err
+	return old.close()
 }
 
 // listed is the directory, read again when it may have changed. The caller holds mu. A tail beyond the names is
@@ -175,6 +185,14 @@ func (t *Trail) listed() (*listing, error) {
 	return t.names, nil
 }
 
+// usable says why the tail cannot be used. The caller holds mu.
+func (t *Trail) usable() error {
+	if t.closed {
+		return fs.ErrClosed
+	}
+	return t.failed
+}
+
 // view is a moment's knowledge, for work without the lock.
 type view struct {
 	names *listing
@@ -187,11 +205,8 @@ type view struct {
 func (t *Trail) view() (*view, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed {
-		return nil, fs.ErrClosed
-	}
-	if t.tail == nil {
-		return nil, &Error{Path: t.dir, Offset: -1, Err: because(ErrFailed, "the last Refresh failed"), Hint: "refresh again"}
+	if err := t.usable(); err != nil {
+		return nil, err
 	}
 	names, err := t.listed()
 	if err != nil {
@@ -207,11 +222,8 @@ func (t *Trail) view() (*view, error) {
 func (t *Trail) Last() (Tx, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed {
-		return Tx{}, fs.ErrClosed
-	}
-	if t.tail == nil {
-		return Tx{}, &Error{Path: t.dir, Offset: -1, Err: because(ErrFailed, "the last Refresh failed"), Hint: "refresh again"}
+	if err := t.usable(); err != nil {
+		return Tx{}, err
 	}
 	return t.tail.last, nil
 }
@@ -228,7 +240,7 @@ func (t *Trail) Position() (Position, error) {
 func (t *Trail) Torn() *Error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.tail == nil {
+	if t.failed != nil {
 		return nil
 	}
 	return t.tail.torn
@@ -239,7 +251,7 @@ func (t *Trail) Torn() *Error {
 func (t *Trail) Undecided() *Tx {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.tail == nil || t.tail.undecided == nil {
+	if t.failed != nil || t.tail.undecided == nil {
 		return nil
 	}
 	tx := *t.tail.undecided

@@ -41,7 +41,7 @@ func verifySegment(ctx context.Context, o *openedFile, progress func(n int64)) (
 	v := verifier{o: o, progress: progress}
 	v.index.begin(&o.hdr)
 	w := &v.c.w
-	w.path, w.st, w.known = o.path, o.hdr.before, true
+	w.path, w.st, w.known, w.whole = o.path, o.hdr.before, true, true
 	w.br = blockReader{r: o.f, off: fileHeaderSize, limit: o.size, sealed: o.hdr.sealed()}
 	var stored []byte
 	if o.hdr.sealed() {
@@ -260,8 +260,10 @@ func (r *verifyRun) segment(first TXID, prev *segmentSummary) (s *segmentSummary
 	}
 	if prev != nil {
 		if o.hdr.before.txid != prev.last.txid {
-			return nil, &Error{Path: o.path, Offset: -1, TXID: prev.last.txid + 1, Hint: hintGap,
-				Err: because(ErrGap, "begins with %d, the segment before ends with %d", uint64(first), uint64(prev.last.txid))}
+			return nil, &Error{
+				Path: o.path, Offset: -1, TXID: prev.last.txid + 1, Hint: hintGap,
+				Err: because(ErrGap, "begins with %d, the segment before ends with %d", uint64(first), uint64(prev.last.txid)),
+			}
 		}
 		if o.hdr.before != prev.last || o.hdr.sealed() && o.hdr.chain != (chainHash{}) && o.hdr.chain != prev.chain {
 			return nil, located(because(ErrDiverged, "does not continue the segment before"), o.path, 0, first)
@@ -304,10 +306,12 @@ func (r *verifyRun) base(id TXID) (err error) {
 	r.sum.Bases++
 	r.sum.Blocks += b.Blocks()
 	r.sum.Bytes += b.info.Size
-	return r.t.matchBase(r.v, b)
+	return r.t.matchBase(r.v, &b.info, b.path)
 }
 
-// verify reads all blocks of a base, checks their chain, and the sum of the pages.
+// Verify reads every byte of the base: blocks, chain, and the sum of the pages.
+func (b *BaseReader) Verify(ctx context.Context) error { return b.verify(ctx, func(int64) {}) }
+
 func (b *BaseReader) verify(ctx context.Context, step func(int64)) error {
 	var sum diff.Sum
 	var buf []byte

@@ -29,6 +29,7 @@ type walker struct {
 	blkOff  int64       // where the block last returned begins
 	parts   parts       // P blocks met since the last T
 	point   Point
+	whole   bool      // what is incomplete is corruption, since it was whole once
 	trust   bool      // P blocks' payloads are checked by whoever reads them, not here
 	chained bool      // check the chain, starting from chain
 	chain   chainHash // of the block before
@@ -75,8 +76,8 @@ func (w *walker) next() (step, error) {
 
 // fail puts the place on an error: the transaction is the one that would have come next.
 func (w *walker) fail(off int64, err error) error {
-	if w.br.sealed && errors.Is(err, ErrTorn) { // a sealed file was whole when it got its name
-		err = because(ErrCorrupt, "cut short: %v", err)
+	if w.br.sealed || w.whole { // a sealed file was whole when it got its name
+		err = notTorn(err)
 	}
 	id := TXID(0)
 	if w.known {

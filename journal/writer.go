@@ -49,6 +49,7 @@ type Writer struct {
 	held     bool
 	failed   error // final
 	tail     *tail // nil before the first Lock
+	dirty    bool  // the tail's file was changed since its last Sync
 
 	// What is added and not flushed.
 	pend     state // after the last record added
@@ -327,6 +328,7 @@ func (w *Writer) AddPart(b diff.Body, pages int) error {
 	streams := [3][]byte{b.Pages, b.Tokens, b.Literals}
 	from := len(w.out)
 	w.out = appendBlock(w.out, &hdr, streams[:], &w.scratch)
+	w.dirty = true
 	_, err := w.tail.f.WriteAt(w.out[from:], w.next)
 	n := len(w.out) - from
 	w.out = w.out[:from]
