@@ -240,6 +240,14 @@ func (f *walFile) WriteAt(p []byte, off int64) (n int, err error) {
 	return f.File.WriteAt(p, off)
 }
 
+func (f *walFile) Sync(flags sqlitevfs.SyncFlag) error {
+	err := f.besideFile.Sync(flags)
+	if err == nil {
+		f.main.conn.SyncedWAL()
+	}
+	return err
+}
+
 func (f *walFile) Truncate(size int64) (err error) {
 	defer recovered(&err)
 	if err := f.main.conn.TruncateWAL(size); err != nil {

@@ -32,7 +32,7 @@ func (db *DB) ask(src files) error {
 		if err != nil {
 			return err
 		}
-		if !v.origin.WAL || !db.follows(src) {
+		if !v.origin.WAL || !db.agrees(src, v) {
 			return nil
 		}
 		db.attached = true
@@ -43,19 +43,6 @@ func (db *DB) ask(src files) error {
 		return db.catchUp(src)
 	}
 	return nil
-}
-
-// follows says whether the WAL goes on where the trail ends, and the page table
-// is that of the trail's end.
-func (db *DB) follows(src files) bool {
-	if !db.table.describes(db.last) || db.locate(src, db.wal.hdr) != nil {
-		return false
-	}
-	if db.table.stamp.Clean {
-		return true
-	}
-	sum, err := db.table.total()
-	return err == nil && sum == db.last.Sum
 }
 
 // point names the last committed transaction.

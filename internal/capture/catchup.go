@@ -97,8 +97,8 @@ func (db *DB) locate(src files, hdr sqlitefile.WALHeader) error {
 	s.begin(hdr)
 	s.located = false
 	o := db.last.Origin
-	if st := &db.table.stamp; !o.WAL && db.table.valid && st.TXID == db.last.TXID {
-		o = st.Origin // a sealed segment does not tell
+	if db.table.describes(db.last) {
+		o = db.table.stamp.Origin // a sealed segment does not tell, and the state may be elsewhere by now
 	}
 	switch {
 	case o.WAL && o.Salt == hdr.Salt:

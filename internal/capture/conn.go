@@ -38,6 +38,7 @@ type Conn struct {
 
 	walPage   int    // page size of the WAL's frames
 	walCommit uint32 // frame of the last commit this connection wrote
+	walSynced bool   // since the checkpoint under way began
 	ckptErr   error  // why a checkpoint must not write to the database
 	note      string // for the next transaction
 }
@@ -137,7 +138,13 @@ func (c *Conn) Begin() error {
 func (c *Conn) Write(n int, off int64) error {
 	switch {
 	case c.wal != nil:
-		return c.ckptErr // a checkpoint copies what was committed
+		// A checkpoint copies what was committed, after a sync of the WAL
+		// unless synchronous=OFF.
+		if c.ckptErr == nil && !c.walSynced {
+			c.walSynced = true
+			c.ckptErr = c.db.do(false, func() error { return c.db.table.loosen() })
+		}
+		return c.ckptErr
 	case c.playback:
 		// A hot journal does not restore free-list leaves, so the pages have
 		// to be compared.
@@ -343,6 +350,11 @@ func (c *Conn) Committed() {
 			db := c.db
 			if err := db.w.Confirm(); err != nil {
 				return err
+			}
+			if c.unsynced { // SQLite did not sync either
+				if err := db.table.loosen(); err != nil {
+					return err
+				}
 			}
 			if err := c.settleTable(); err != nil {
 				return err

@@ -164,7 +164,7 @@ func (c *Conn) TruncateWAL(size int64) error {
 // CheckpointStart is called before a checkpoint writes to the database file.
 // SQLite gives it no way to fail: if it does, the checkpoint's writes do.
 func (c *Conn) CheckpointStart() {
-	c.ckptErr = nil
+	c.ckptErr, c.walSynced = nil, !c.db.ready.Load() && !c.db.exists()
 	if c.wal == nil || !c.db.ready.Load() && !c.db.exists() {
 		return
 	}
@@ -178,6 +178,9 @@ func (c *Conn) CheckpointStart() {
 		c.db.opt.Log.Error("record the WAL before a checkpoint", "trail", c.db.opt.Dir, "err", c.ckptErr)
 	}
 }
+
+// SyncedWAL is called after a sync of the WAL.
+func (c *Conn) SyncedWAL() { c.walSynced = true }
 
 // CheckpointDone is called after a checkpoint.
 func (c *Conn) CheckpointDone() { c.ckptErr = nil }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -219,11 +220,16 @@ func (db *DB) unlock() { db.w.Unlock() }
 // now is the time for a record.
 func (db *DB) now() journal.Time { return journal.Time(db.opt.Now().UnixMicro()) }
 
-// rotate ends a tail that has grown large, when all its records are durable in
-// the database as well, and has the ended one sealed in the background.
+// rotate ends a tail that has grown large and has the ended one sealed in the
+// background. No record can be taken back from an ended segment, so all of them
+// are made durable in SQLite's files first: a power cut takes back the removal
+// of a journal, and what a WAL has since its last sync.
 func (db *DB) rotate() error {
 	if !db.w.Full() {
 		return nil
+	}
+	if err := db.settleFiles(); err != nil {
+		return fmt.Errorf("sync the database before its trail goes on in another file: %w", err)
 	}
 	if err := db.w.Rotate(); err != nil {
 		return err
@@ -237,6 +243,23 @@ func (db *DB) rotate() error {
 		}
 	}()
 	return nil
+}
+
+// settleFiles syncs what decides about the last transactions.
+func (db *DB) settleFiles() error {
+	for _, suffix := range []string{"-journal", "-wal"} {
+		f, err := db.opt.FS.OpenFile(db.path+suffix, os.O_RDWR, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return db.opt.FS.SyncDir(filepath.Dir(db.path))
 }
 
 // openOwn opens handles for reading beside the connections, where that works.

@@ -26,16 +26,22 @@ type view struct {
 //     write the mark, between the preparation and the end of the commit. If the
 //     database is in the state that the record leads to, SQLite kept the
 //     transaction and it is confirmed; else it was rolled back and is dropped.
+//     If a later transaction was rolled back since, free-list leaves are not as
+//     the record has them, and the change counter tells.
 //  2. No record at all: the database is new to us. If it has pages they become
 //     the base of the trail, TXID 1.
 //  3. A WAL that continues where the trail ends, and a table of page hashes
 //     that adds up: the trail is right up to there, and the frames after it are
 //     recorded one by one. They are there when a process died before it
 //     recorded its commits, and when somebody wrote without the VFS.
-//  4. A WAL that lost frames which the trail has (a power cut took what was not
-//     synced): SQLite does not have these transactions, so the records go too.
-//  5. No WAL, and the file as it was when the last process left it in order:
+//  4. No WAL, and the file as it was when the last process left it in order:
 //     nothing happened.
+//  5. Else the place is looked for where trail and files part, see DB.align. A
+//     power cut took what was not synced: from the WAL or, by bringing back a
+//     journal that had been removed, from the database file; SQLite does not
+//     have these transactions, so the records go too. Or it took records, or
+//     the note of who began the WAL, from the trail; then the WAL has what is
+//     missing.
 //  6. Anything else: a rolled-back hot journal, whose free-list leaves are not
 //     restored, writers without the VFS, a file that was replaced or begun
 //     anew. All pages are compared with the table, and what differs is recorded
@@ -45,18 +51,29 @@ func (db *DB) reconcile(src files) error {
 	if err != nil {
 		return err
 	}
+	var suspect map[uint32]bool
 	if db.w.Prepared() { // 1
-		if err := db.decide(v); err != nil {
+		if suspect, err = db.decide(v); err != nil {
 			return err
 		}
 	}
 	switch {
+	case suspect != nil:
+		err = db.compareWith(v, true, suspect) // 6
 	case db.last.TXID == 0: // 2
 		err = db.adopt(v)
-	case !db.agrees(src, v): // 3, 4, 5
-		err = db.compare(v) // 6
+	case !db.agrees(src, v): // 3, 4
+		var found bool
+		if found, err = db.align(src); err == nil && !found { // 5
+			if v, err = db.view(src); err == nil { // what was read meanwhile has moved db.wal
+				err = db.compare(v) // 6
+			}
+		}
 	}
 	if err != nil {
+		return err
+	}
+	if err := db.table.soil(); err != nil {
 		return err
 	}
 	db.attached = true
@@ -168,20 +185,46 @@ func (v *view) sum() (sum diff.Sum, err error) {
 	return sum, err
 }
 
-// decide confirms or drops the prepared last record (step 1).
-func (db *DB) decide(v view) error {
+// decide confirms or drops the prepared last record (step 1). suspect are its
+// pages when it is confirmed and some are not as it has them, and the table can
+// be trusted for all others.
+func (db *DB) decide(v view) (suspect map[uint32]bool, err error) {
 	sum, err := v.sum()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	p := db.w.Last()
-	if p.Sum == sum && p.PageCount == v.count && p.PageSize == v.size {
+	p, before := db.w.Last(), db.w.Committed()
+	same := p.PageCount == v.count && p.PageSize == v.size
+	switch {
+	case same && p.Sum == sum:
 		err = db.w.Confirm()
-	} else {
+	case same && !v.origin.WAL && p.Origin.ChangeCounter == v.origin.ChangeCounter && before.Origin.ChangeCounter != v.origin.ChangeCounter:
+		known := db.table.sound(before) && before.PageSize == p.PageSize
+		if err := db.w.Confirm(); err != nil {
+			return nil, err
+		}
+		if known {
+			suspect = map[uint32]bool{}
+			err = db.lastPages(suspect)
+		}
+	default:
 		err = db.w.Drop()
 	}
 	db.last = db.w.Committed()
-	return err
+	return suspect, err
+}
+
+// lastPages adds the pages that the last record has patches of.
+func (db *DB) lastPages(pages map[uint32]bool) error {
+	for r, err := range db.w.Records(db.w.Committed().TXID) {
+		if err == nil {
+			err = patchedPages(r, pages)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // adopt makes the pages of v the base of an empty trail (step 2).
@@ -230,27 +273,26 @@ func (db *DB) adopt(v view) error {
 }
 
 // agrees says whether trail and database agree without a comparison of all
-// pages (steps 3 to 5); db.wal is then where the trail ends.
+// pages (steps 3 and 4); db.wal is then where the trail ends.
 func (db *DB) agrees(src files, v view) bool {
 	if !db.table.describes(db.last) {
 		return false
 	}
-	trusted := db.table.stamp.Clean || db.attached && !db.doubt
-	if !v.origin.WAL {
-		return trusted && db.unchanged(v)
+	trusted := db.attached && !db.doubt
+	if !trusted && db.table.stamp.Loose {
+		return false
 	}
-	hdr := db.wal.hdr
-	switch err := db.locate(src, hdr); {
-	case errors.Is(err, errAhead):
-		return db.cut(src, hdr)
-	case err != nil:
+	if !v.origin.WAL {
+		if !trusted && !db.table.stamp.Clean || !db.unchanged(v) {
+			return false
+		}
+	} else if db.locate(src, db.wal.hdr) != nil {
 		return false
 	}
 	if trusted {
 		return true
 	}
-	sum, err := db.table.total()
-	return err == nil && sum == db.last.Sum
+	return db.table.sound(db.last)
 }
 
 // unchanged compares the file and its first page with what is known of them.
@@ -275,52 +317,25 @@ func (db *DB) unchanged(v view) bool {
 	return err == nil && was == diff.PageSum(1, buf)
 }
 
-// cut removes the records whose frames the WAL has lost (step 4). The table is
-// ahead then, so that the pages are compared in any case.
-func (db *DB) cut(src files, hdr sqlitefile.WALHeader) bool {
-	var keep journal.TXID
-	frames := map[uint32][2]uint32{}
-	s := &db.wal
-	s.begin(hdr)
-	s.located = false
-	if err := s.commits(src.wal, ^uint32(0), false, func(f sqlitefile.Frame, n uint32) error {
-		frames[n] = f.Checksum
-		return nil
-	}); err != nil {
-		return false
-	}
-	for r, err := range db.w.Records(db.w.TailFirst()) {
-		if err != nil {
-			return false
-		}
-		o := r.Origin
-		if o.WAL && o.Salt == hdr.Salt && frames[o.Frame] != o.Checksum {
-			break
-		}
-		keep = r.TXID
-	}
-	if keep != 0 && keep != db.last.TXID {
-		if err := db.w.CutAfter(keep); err != nil {
-			db.opt.Log.Error("cut lost transactions from the trail", "trail", db.opt.Dir, "after", keep, "err", err)
-		}
-		db.last = db.w.Committed()
-	}
-	return false
-}
-
 // compare finds what differs from the state that the trail ends in and records
 // it (step 6).
 func (db *DB) compare(v view) error {
 	trusted := db.table.describes(db.last) && v.size == db.last.PageSize
+	return db.compareWith(v, trusted, nil)
+}
+
+// compareWith is compare with a table that is trusted or not, save for the
+// pages suspect: those are recorded whatever the table says.
+func (db *DB) compareWith(v view, trusted bool, suspect map[uint32]bool) error {
 	var sum, expect diff.Sum
 	var changed []entry
 	expect = db.last.Sum
 	err := v.scan(func(no uint32, page []byte) error {
 		h := diff.PageSum(no, page)
 		sum = sum.Add(h)
-		if trusted && no <= db.last.PageCount {
+		if trusted && no <= min(db.last.PageCount, db.table.stamp.PageCount) {
 			was, err := db.table.get(no)
-			if err != nil || was == h {
+			if err != nil || was == h && !suspect[no] {
 				return err
 			}
 			expect = expect.Sub(was)
@@ -339,7 +354,7 @@ func (db *DB) compare(v view) error {
 		}
 		expect = tx.Sum
 	}
-	if !trusted || expect != sum {
+	if !trusted || expect != sum && suspect == nil {
 		// The table is not that of the trail's state, so it cannot tell which
 		// pages differ from it: take them all.
 		if changed, err = allPages(v); err != nil {
@@ -358,6 +373,7 @@ func (db *DB) compare(v view) error {
 	db.last = tx
 	db.wal.located = v.origin.WAL
 	tx.Origin = v.origin
+	db.table.stamp.Loose = false
 	return db.table.flush(tx)
 }
 

@@ -49,6 +49,10 @@ type stamp struct {
 	// nothing in it was unrecorded.
 	Clean bool
 	File  fileID
+	// Loose means that SQLite wrote to the database without syncing it
+	// (synchronous=OFF): after a power cut nothing that was found of it before
+	// can be believed, so it is compared as a whole when it is opened.
+	Loose bool
 }
 
 // fileID recognises a file that nobody has written to meanwhile.
@@ -134,7 +138,7 @@ func parseStamp(b []byte) (s stamp, ok bool) {
 	s.Sum = diff.Sum{Lo: le.Uint64(b[48:]), Hi: le.Uint64(b[56:])}
 	s.WALSalt = [2]uint32{le.Uint32(b[64:]), le.Uint32(b[68:])}
 	s.File = fileID{int64(le.Uint64(b[72:])), int64(le.Uint64(b[80:])), int64(le.Uint64(b[88:]))}
-	s.Clean, s.WALSaltSet, s.WALEmpty = flags&1 != 0, flags&2 != 0, flags&8 != 0
+	s.Clean, s.WALSaltSet, s.WALEmpty, s.Loose = flags&1 != 0, flags&2 != 0, flags&8 != 0, flags&16 != 0
 	s.Origin = journal.Origin{
 		WAL: flags&4 != 0, Salt: [2]uint32{le.Uint32(b[96:]), le.Uint32(b[100:])}, Frame: le.Uint32(b[104:]),
 		Checksum: [2]uint32{le.Uint32(b[108:]), le.Uint32(b[112:])}, ChangeCounter: le.Uint32(b[116:]),
@@ -156,6 +160,9 @@ func (s *stamp) append(b []byte) []byte {
 	}
 	if s.WALEmpty {
 		flags |= 8
+	}
+	if s.Loose {
+		flags |= 16
 	}
 	start := len(b)
 	b = append(b, tableMagic...)
@@ -320,10 +327,51 @@ func (t *table) writeStamp() error {
 	return nil
 }
 
+// soil takes back, durably, that the database was left in order, before anything
+// changes: a power cut must not bring it back beside a database that has.
+func (t *table) soil() error {
+	if !t.stamp.Clean {
+		return nil
+	}
+	t.stamp.Clean, t.stamp.File = false, fileID{}
+	if err := t.writeStamp(); err != nil {
+		return err
+	}
+	if err := t.file.Sync(); err != nil {
+		return fmt.Errorf("sync the page table: %w", err)
+	}
+	return nil
+}
+
+// loosen notes durably that the database is written without syncs.
+func (t *table) loosen() error {
+	if t.stamp.Loose {
+		return nil
+	}
+	t.stamp.Loose = true
+	if err := t.writeStamp(); err != nil {
+		return err
+	}
+	if err := t.file.Sync(); err != nil {
+		return fmt.Errorf("sync the page table: %w", err)
+	}
+	return nil
+}
+
 // describes says whether the table is that of the state after tx.
 func (t *table) describes(tx journal.Tx) bool {
 	return t.valid && t.stamp.TXID == tx.TXID && t.stamp.PageCount == tx.PageCount &&
 		t.stamp.PageSize == uint32(tx.PageSize) && t.stamp.Sum == tx.Sum
+}
+
+// sound says that all entries are right for the state after tx, too: they may
+// be ahead of their stamp, since neither is ever synced.
+func (t *table) sound(tx journal.Tx) bool {
+	if !t.describes(tx) {
+		return false
+	}
+	sum, err := t.total()
+	return err == nil && sum == tx.Sum
 }
 
 // total adds up all entries: it equals the state checksum when no entry was

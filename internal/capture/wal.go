@@ -144,14 +144,15 @@ type walSource struct {
 	main, wal io.ReaderAt
 }
 
-func (w *walSource) newPage(i int, _ uint32, buf []byte) ([]byte, error) {
+func (w *walSource) newPage(i int, no uint32, buf []byte) ([]byte, error) {
 	r := w.s.refs[i]
 	switch {
 	case r.off >= 0:
 		return w.s.arena[r.off : r.off+len(buf)], nil
 	case r.frame == 0:
-		clear(buf)
-		return buf, nil
+		// Nobody wrote it, so a checkpoint leaves there what there was before
+		// the database once shrank, in a frame or in the file.
+		return buf, w.page(no, buf)
 	default:
 		return buf, w.readFrame(r.frame, buf)
 	}
