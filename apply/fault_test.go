@@ -123,48 +123,51 @@ func faultTrail(t *testing.T) (*journal.Trail, image) {
 // back, and nothing is left.
 func TestDiskFails(t *testing.T) {
 	trail, want := faultTrail(t)
-	for _, from := range []string{"new", "forced"} {
-		t.Run(from, func(t *testing.T) {
-			ops := map[string]bool{}
-			for n := 1; ; n++ {
-				dir := t.TempDir()
-				out := filepath.Join(dir, "out.db")
-				if from == "forced" {
-					if err := os.WriteFile(out, []byte("old"), 0o600); err != nil {
-						t.Fatal(err)
-					}
-				}
-				fired := ""
-				disk := &faultFS{FS: durable.OS, at: func(i int, op string) error {
-					if i != n {
-						return nil
-					}
-					fired = op
-					return syscall.ENOSPC
-				}}
-				_, err := apply.Hydrate(context.Background(), trail, out, apply.Latest(), &apply.Options{FS: disk, CacheBytes: 1, Force: from == "forced"})
-				if fired == "" {
-					if err != nil {
-						t.Fatalf("without a fault: %v", err)
-					}
-					if got, _ := os.ReadFile(out); !bytes.Equal(got, want.bytes()) {
-						t.Fatal("the output is not the model")
-					}
-					break
-				}
-				ops[fired] = true
-				if !errors.Is(err, syscall.ENOSPC) {
-					t.Fatalf("%s (operation %d) failed, and Hydrate said %v", fired, n, err)
-				}
-				checkUntouched(t, dir, out, from == "forced", fired)
+	for _, existed := range []bool{false, true} {
+		for _, op := range []string{"open", "read", "write", "truncate", "sync", "rename", "sync directory"} {
+			n := 1
+			for failDisk(t, trail, want, op, n, existed) {
+				n++
 			}
-			for _, op := range []string{"open", "read", "write", "truncate", "sync", "rename", "sync directory"} {
-				if !ops[op] {
-					t.Errorf("no %s was failed", op)
-				}
+			if n == 1 {
+				t.Errorf("no %s was failed", op)
 			}
-		})
+		}
 	}
+}
+
+// failDisk fails the n-th operation of a kind; it returns false when there
+// are fewer.
+func failDisk(t *testing.T, trail *journal.Trail, want image, kind string, n int, existed bool) bool {
+	t.Helper()
+	dir := t.TempDir()
+	out := filepath.Join(dir, "out.db")
+	if existed {
+		write(t, out, []byte("old"))
+	}
+	fired := false
+	disk := &faultFS{FS: durable.OS, at: func(_ int, op string) error {
+		if op != kind {
+			return nil
+		}
+		if n--; n != 0 {
+			return nil
+		}
+		fired = true
+		return syscall.ENOSPC
+	}}
+	_, err := apply.Hydrate(context.Background(), trail, out, apply.Latest(), &apply.Options{FS: disk, CacheBytes: 1, Force: existed})
+	if !fired {
+		if got, e := os.ReadFile(out); err != nil || !bytes.Equal(got, want.bytes()) {
+			t.Fatalf("without a fault: %v, %v", err, e)
+		}
+		return false
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("a %s failed, and Hydrate said %v", kind, err)
+	}
+	checkUntouched(t, dir, out, existed, kind)
+	return true
 }
 
 // checkUntouched says that out and its directory are as before.

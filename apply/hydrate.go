@@ -92,11 +92,8 @@ func Hydrate(ctx context.Context, trail *journal.Trail, out string, target Targe
 		return Result{Plan: plan}, outputError(out, "cannot be made", err)
 	}
 	s := newState(file, StateOptions{FS: opt.FS, CacheBytes: opt.CacheBytes, Bases: trail})
-	s.progress = newMeter(opt.Progress)
+	s.progress, s.durable = newMeter(opt.Progress), true
 	result, err := s.restore(ctx, trail, plan)
-	if err == nil {
-		err = file.Sync()
-	}
 	if e := s.Close(); err == nil {
 		err = e
 	}
@@ -157,8 +154,8 @@ func Restore(ctx context.Context, trail *journal.Trail, target Target, o *Option
 	return s, result, nil
 }
 
-// restore carries out a plan on a new state and checks what is in the file
-// then.
+// restore carries out a plan on a new state, and checks what is in the file
+// then while it is being synced.
 func (s *State) restore(ctx context.Context, trail *journal.Trail, plan Plan) (Result, error) {
 	s.source = trail.Dir()
 	if plan.Base != nil {
@@ -172,7 +169,18 @@ func (s *State) restore(ctx context.Context, trail *journal.Trail, plan Plan) (R
 	if err := s.Flush(ctx); err != nil {
 		return Result{}, err
 	}
-	if err := s.readBack(ctx); err != nil {
+	synced := make(chan error, 1)
+	go func() {
+		if s.durable {
+			synced <- s.cache.file.Sync()
+		}
+		close(synced)
+	}()
+	err := s.readBack(ctx)
+	if e := <-synced; err == nil {
+		err = e
+	}
+	if err != nil {
 		return Result{}, err
 	}
 	tx := s.Tx()

@@ -17,6 +17,23 @@ import (
 	"github.com/pagetrail/pagetrail/journal"
 )
 
+// occupy puts files and links around a trail at which outputs are refused.
+func occupy(t *testing.T, dir string) {
+	t.Helper()
+	home := filepath.Dir(dir)
+	for name, content := range map[string]string{
+		"app.db": "live", "exists.db": "old", "wal.db": "old", "wal.db-wal": "frames",
+		"lonely.db-wal": "frames", "hot.db": "old", "hot.db-journal": "pages",
+	} {
+		write(t, filepath.Join(home, name), []byte(content))
+	}
+	for name, to := range map[string]string{"link.db": filepath.Join(home, "app.db"), "linkdir": dir} {
+		if err := os.Symlink(to, filepath.Join(home, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestRefusedOutputs(t *testing.T) {
 	b, images := sample(t, 6)
 	b.close()
@@ -24,26 +41,7 @@ func TestRefusedOutputs(t *testing.T) {
 	defer trail.Close()
 	home := filepath.Dir(b.dir)
 	live := strings.TrimSuffix(b.dir, "-pagetrail")
-	write := func(name, content string) string {
-		path := filepath.Join(home, name)
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	write(filepath.Base(live), "live")
-	write("exists.db", "old")
-	write("wal.db", "old")
-	write("wal.db-wal", "frames")
-	write("lonely.db-wal", "frames")
-	write("hot.db", "old")
-	write("hot.db-journal", "pages")
-	if err := os.Symlink(live, filepath.Join(home, "link.db")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(b.dir, filepath.Join(home, "linkdir")); err != nil {
-		t.Fatal(err)
-	}
+	occupy(t, b.dir)
 	tests := []struct {
 		name  string
 		force bool
