@@ -230,7 +230,7 @@ func (d *demo) disaster(ctx context.Context) error {
 // hydrating this moment must make. (The checkpoint is for the copy's sake; the trail needs none.)
 func (d *demo) keep(ctx context.Context, title string) (moment, error) {
 	m := moment{title: title, file: filepath.Join(d.Dir, "copy-"+title+".db")}
-	err := d.conn.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
+	_, _, err := d.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE)
 	if err != nil {
 		return m, err
 	}

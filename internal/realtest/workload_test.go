@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 	"github.com/pagetrail/pagetrail/internal/workload"
@@ -59,8 +60,9 @@ func (l *ledger) ask(conn *sqlite3.Conn) error {
 	return nil
 }
 
-// beside runs a reader on a connection of its own until the returned function is called.
-func beside(t *testing.T, p *primary, read func(context.Context, *sqlite3.Conn) (workload.Reads, error)) (stop func()) {
+// beside runs a reader on a connection of its own until the returned function is called. It reads
+// at most a thousand times a second, so that on two cores the writer gets its share.
+func beside(t *testing.T, p *primary, read func(context.Context, *sqlite3.Conn, func()) (workload.Reads, error)) (stop func()) {
 	t.Helper()
 	conn := connect(t, "file:"+p.path+"?vfs=pagetrail")
 	if err := conn.Exec("PRAGMA busy_timeout=10000"); err != nil {
@@ -71,7 +73,14 @@ func beside(t *testing.T, p *primary, read func(context.Context, *sqlite3.Conn) 
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		reads, err := read(ctx, conn)
+		ticks := time.NewTicker(time.Millisecond)
+		defer ticks.Stop()
+		reads, err := read(ctx, conn, func() {
+			select {
+			case <-ctx.Done():
+			case <-ticks.C:
+			}
+		})
 		if err != nil {
 			t.Errorf("reader: %v", err)
 		}
@@ -94,8 +103,8 @@ func TestBucketStore(t *testing.T) {
 	if err := b.Setup(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	stop := beside(t, p, func(ctx context.Context, conn *sqlite3.Conn) (workload.Reads, error) {
-		return workload.ReadBuckets(ctx, conn, 1, nil)
+	stop := beside(t, p, func(ctx context.Context, conn *sqlite3.Conn, pause func()) (workload.Reads, error) {
+		return workload.ReadBuckets(ctx, conn, 1, pause)
 	})
 	for _, step := range []func(context.Context) error{
 		b.Copy, func(ctx context.Context) error { return b.Live(ctx, scale.Rounds) }, b.Compact, b.Empty,
@@ -125,8 +134,8 @@ func TestDocumentStore(t *testing.T) {
 	if err := d.Setup(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	stop := beside(t, p, func(ctx context.Context, conn *sqlite3.Conn) (workload.Reads, error) {
-		return workload.ReadDocuments(ctx, conn, scale, 1)
+	stop := beside(t, p, func(ctx context.Context, conn *sqlite3.Conn, pause func()) (workload.Reads, error) {
+		return workload.ReadDocuments(ctx, conn, scale, 1, pause)
 	})
 	for i := range scale.Operations {
 		if err := d.Step(t.Context(), i); err != nil {

@@ -200,10 +200,13 @@ func (b *Bucket) render(row *sourceRow) (body string, image []byte) {
 	now := b.rnd.tick()
 	owner := fmt.Sprintf("user-%04d", b.bucketsOf(row)[1])
 	fields := [][2]string{
-		{"id", row.id.String()}, {"list_id", b.rows[row.list].id.String()},
-		{"description", b.rnd.prose(6 + b.rnd.IntN(20))}, {"created_by", owner},
+		{"id", row.id.String()},
+		{"list_id", b.rows[row.list].id.String()},
+		{"description", b.rnd.prose(6 + b.rnd.IntN(20))},
+		{"created_by", owner},
 		{"created_at", now.Add(-time.Duration(row.version) * time.Hour).Format(timestamp)},
-		{"updated_at", now.Format(timestamp)}, {"version", fmt.Sprint(row.version)},
+		{"updated_at", now.Format(timestamp)},
+		{"version", fmt.Sprint(row.version)},
 	}
 	text := []byte{'{'}
 	for i, f := range fields {

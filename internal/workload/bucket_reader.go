@@ -55,6 +55,8 @@ func (r *bucketReader) snapshot() (err error) {
 		return err
 	}
 	defer func() {
+		// Also when the reader was interrupted: a transaction left open would hold up checkpoints.
+		defer r.conn.SetInterrupt(r.conn.SetInterrupt(context.Background()))
 		if !r.conn.GetAutocommit() {
 			err = errors.Join(err, r.exec("COMMIT"))
 		}

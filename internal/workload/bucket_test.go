@@ -183,6 +183,50 @@ func TestReadBucketsBesideTheWriter(t *testing.T) {
 	}
 }
 
+// countdown is a context that is cancelled when it has been asked for its error a number of times.
+type countdown struct {
+	context.Context
+	left *int
+}
+
+func (c countdown) Err() error {
+	if *c.left--; *c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestReadBucketsEndsItsTransaction interrupts a reader at each of its first steps: wherever it was,
+// it must leave no read transaction open, or checkpoints would wait for it.
+func TestReadBucketsEndsItsTransaction(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	conn := open(t, path)
+	b := workload.NewBucket(conn, workload.BucketTiny, 4, workload.Hooks{})
+	defer b.Close()
+	for _, step := range []func(context.Context) error{b.Setup, b.Copy} {
+		if err := step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reader := open(t, path)
+	for n := range 100 {
+		left := n
+		ctx := countdown{t.Context(), &left}
+		reader.SetInterrupt(ctx)
+		_, err := workload.ReadBuckets(ctx, reader, 1, nil)
+		reader.SetInterrupt(t.Context())
+		if err != nil {
+			t.Fatalf("interrupted at step %d: %v", n, err)
+		}
+		if !reader.GetAutocommit() {
+			t.Errorf("interrupted at step %d: the transaction is still open", n)
+			if err := reader.Exec("ROLLBACK"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // TestBucketSmall checks the shape of scale S: the transactions by kind that its description promises.
 func TestBucketSmall(t *testing.T) {
 	if testing.Short() {

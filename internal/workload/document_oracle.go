@@ -86,8 +86,9 @@ func CheckDocuments(conn *sqlite3.Conn) (err error) {
 
 // ReadDocuments is a client of the document API beside its writer, until ctx is done: it pages
 // through customers' tickets, scans parts of the table and follows the change stream, which must
-// go on without a gap. The connection must be the reader's own; it is not closed.
-func ReadDocuments(ctx context.Context, conn *sqlite3.Conn, scale DocumentScale, seed uint64) (Reads, error) {
+// go on without a gap. The connection must be the reader's own; it is not closed. After each query
+// it calls pause, if given.
+func ReadDocuments(ctx context.Context, conn *sqlite3.Conn, scale DocumentScale, seed uint64, pause func()) (Reads, error) {
 	r := documentReader{session: newSession(conn, Hooks{}), rnd: newSource(seed), scale: scale}
 	defer r.close()
 	for ctx.Err() == nil {
@@ -98,6 +99,9 @@ func ReadDocuments(ctx context.Context, conn *sqlite3.Conn, scale DocumentScale,
 			return r.reads, err
 		}
 		r.reads.Snapshots++
+		if pause != nil {
+			pause()
+		}
 	}
 	return r.reads, nil
 }

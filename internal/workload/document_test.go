@@ -119,7 +119,7 @@ func TestReadDocumentsBesideTheWriter(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {
-		_, err := workload.ReadDocuments(ctx, reader, workload.DocumentTiny, 5)
+		_, err := workload.ReadDocuments(ctx, reader, workload.DocumentTiny, 5, nil)
 		done <- err
 	}()
 	for i := range 300 {
@@ -134,7 +134,7 @@ func TestReadDocumentsBesideTheWriter(t *testing.T) {
 	if err := conn.Exec(`UPDATE change SET rec='{"seq":1}'`); err != nil {
 		t.Fatal(err)
 	}
-	_, err := workload.ReadDocuments(t.Context(), reader, workload.DocumentTiny, 6)
+	_, err := workload.ReadDocuments(t.Context(), reader, workload.DocumentTiny, 6, nil)
 	if err == nil || !strings.Contains(err.Error(), "change stream") {
 		t.Errorf("a reader of a damaged stream: %v", err)
 	}
