@@ -20,7 +20,7 @@ var rooms = []room{
 	{path: "internal/ui", leaf: true, why: "it draws what it is given and knows nothing of trails"},
 	{path: "internal/invariant", leaf: true, why: "assertions are used by everyone, so they use nobody"},
 	{path: "internal/retry", leaf: true, why: "it waits and calls again, whatever it calls"},
-	{path: "internal/crashfs", leaf: true, may: []string{"internal/durable"}, why: "the simulated disk is one more durable.FS"},
+	{path: "internal/crashfs", leaf: true, may: []string{"internal/durable"}, why: "the simulated disk is one more durable.FS, and one more VFS below ours"},
 	{path: "internal/testdb", leaf: true, why: "it makes databases for tests and knows no trail"},
 	{path: "internal/archtest", leaf: true, why: "it looks at the building from outside"},
 	{path: "testdata/...", leaf: true, why: "it is data"},
@@ -86,6 +86,8 @@ var rooms = []room{
 	{path: "internal/conformance", may: public, why: "other people's suites use what a user has"},
 	{path: "internal/bench/...", may: public, why: "benchmarks measure what a user has"},
 	{path: "internal/bench", may: public, why: "benchmarks measure what a user has"},
+	{path: "internal/crashtest/...", may: append([]string{"internal/crashfs", "internal/durable"}, public...), why: "power cuts and faults befall what a user has, on a simulated disk"},
+	{path: "internal/crashtest", may: append([]string{"internal/crashfs", "internal/durable"}, public...), why: "power cuts and faults befall what a user has, on a simulated disk"},
 	{path: "internal/soak/...", may: public, why: "soaks run what a user has"},
 	{path: "internal/soak", may: public, why: "soaks run what a user has"},
 
@@ -134,6 +136,7 @@ var testers = []string{
 	"internal/workload", "internal/demo", "internal/testdb",
 	"internal/realtest", "internal/realtest/...", "internal/conformance", "internal/conformance/...",
 	"internal/bench", "internal/bench/...", "internal/soak", "internal/soak/...",
+	"internal/crashfs", "internal/crashtest", "internal/crashtest/...",
 }
 
 // everyone is every package, for tests.
