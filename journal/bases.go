@@ -21,7 +21,7 @@ func (t *Trail) Bases() ([]BaseInfo, error) {
 		if id > v.last.TXID {
 			continue
 		}
-		o, err := openHeader(t.fs, t.dir, baseName(id), readOnly, baseMagic, &t.identity, id)
+		o, err := openHeader(t.fs, t.dir, baseName(id), readOnly, baseMagic, t.id.Load(), id)
 		if errors.Is(err, fs.ErrNotExist) { // pruned meanwhile
 			continue
 		}
@@ -47,7 +47,7 @@ func (t *Trail) OpenBase(id TXID) (*BaseReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := openBase(t.fs, t.dir, id, &t.identity)
+	b, err := openBase(t.fs, t.dir, id, t.id.Load())
 	if errors.Is(err, fs.ErrNotExist) || err == nil && id > v.last.TXID {
 		if err == nil {
 			err = b.Close()
@@ -107,7 +107,7 @@ func (t *Trail) Points() ([]Point, error) {
 			break
 		}
 		s, err := t.segment(first)
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, ErrNotFound) { // pruned meanwhile
 			continue
 		}
 		if err != nil {

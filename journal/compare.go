@@ -39,6 +39,12 @@ func sameRecord(a, b *Record) error {
 	if tx != b.Tx || a.parts.parts != b.parts.parts {
 		return because(ErrCorrupt, "sealing changed the record")
 	}
+	if !sameBody(a.body, b.body) {
+		return because(ErrCorrupt, "sealing changed the patches")
+	}
+	if a.parts.count == 0 {
+		return nil
+	}
 	next, stop := iter.Pull2(b.Groups())
 	defer stop()
 	for g, err := range a.Groups() {
@@ -49,9 +55,13 @@ func sameRecord(a, b *Record) error {
 		if err != nil {
 			return err
 		}
-		if !ok || !bytes.Equal(g.Pages, h.Pages) || !bytes.Equal(g.Tokens, h.Tokens) || !bytes.Equal(g.Literals, h.Literals) {
+		if !ok || !sameBody(g, h) {
 			return because(ErrCorrupt, "sealing changed the patches")
 		}
 	}
 	return nil
+}
+
+func sameBody(a, b diff.Body) bool {
+	return bytes.Equal(a.Pages, b.Pages) && bytes.Equal(a.Tokens, b.Tokens) && bytes.Equal(a.Literals, b.Literals)
 }

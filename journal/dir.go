@@ -61,6 +61,9 @@ type openedFile struct {
 	path string
 	size int64
 	hdr  fileHeader
+
+	footer   *footer // of a sealed segment, once it was read and is to be kept
+	footerAt int64
 }
 
 // openHeader opens a segment or base for reading and checks that it belongs to the trail. A nil

@@ -38,7 +38,7 @@ func (t *Trail) beforeTime(v *view, at Time) (TXID, error) {
 	n := sort.Search(len(names), func(i int) bool { return names[i] > v.first })
 	var failed error
 	i := sort.Search(n, func(i int) bool { // the first that begins after at
-		o, err := openHeader(t.fs, t.dir, segmentName(names[i]), readOnly, segmentMagic, &t.identity, names[i])
+		o, err := openHeader(t.fs, t.dir, segmentName(names[i]), readOnly, segmentMagic, t.id.Load(), names[i])
 		if err != nil {
 			failed = err
 			return true
@@ -51,7 +51,7 @@ func (t *Trail) beforeTime(v *view, at Time) (TXID, error) {
 	if failed != nil || i == 0 {
 		return first, failed
 	}
-	o, err := openHeader(t.fs, t.dir, segmentName(names[i-1]), readOnly, segmentMagic, &t.identity, names[i-1])
+	o, err := openHeader(t.fs, t.dir, segmentName(names[i-1]), readOnly, segmentMagic, t.id.Load(), names[i-1])
 	if err != nil {
 		return 0, err
 	}

@@ -31,7 +31,6 @@ type model struct {
 	undecided *modelRecord // flushed, prepared
 	points    []journal.Point
 	tailFirst journal.TXID
-	rotations int
 	trail     *journal.Trail
 }
 
@@ -145,53 +144,17 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			m.check(m.w().Flush())
 			m.flushed()
 		},
-		"confirm": func(*rapid.T) {
-			if !m.prepared() {
-				if m.w().Confirm() == nil {
-					m.t.Fatal("confirm of nothing")
-				}
-				return
-			}
-			m.check(m.w().Confirm())
-			m.flushed()
-			if m.undecided != nil {
-				m.committed = append(m.committed, *m.undecided)
-				m.undecided = nil
-			} else {
-				m.committed = append(m.committed, m.pending...)
-			}
-		},
-		"drop": func(*rapid.T) {
-			if !m.prepared() {
-				return
-			}
-			prepared := m.pending
-			m.check(m.w().Drop())
-			if len(prepared) > 0 { // the others were flushed
-				m.committed = append(m.committed, prepared[:len(prepared)-1]...)
-			}
-			m.pending, m.undecided = nil, nil
-		},
-		"reset":  func(*rapid.T) { m.check(m.w().Reset()); m.pending, m.parts = nil, nil },
-		"sync":   func(*rapid.T) { m.check(m.w().Sync()) },
-		"cut":    func(*rapid.T) { m.cut() },
-		"rotate": func(*rapid.T) { m.rotate() },
+		"confirm": func(*rapid.T) { m.confirm() },
+		"drop":    func(*rapid.T) { m.drop() },
+		"reset":   func(*rapid.T) { m.check(m.w().Reset()); m.pending, m.parts = nil, nil },
+		"sync":    func(*rapid.T) { m.check(m.w().Sync()) },
+		"cut":     func(*rapid.T) { m.cut() },
+		"rotate":  func(*rapid.T) { m.rotate() },
 		"seal": func(*rapid.T) {
 			_, err := journal.Seal(context.Background(), m.dir, nil)
 			m.check(err)
 		},
-		"point": func(*rapid.T) {
-			if m.prepared() || len(m.parts) > 0 {
-				return
-			}
-			p, err := m.w().AddPoint(fmt.Sprint("p", len(m.points)), 3)
-			m.check(err)
-			m.flushed()
-			if p.TXID != m.last().TXID {
-				m.t.Fatal(p)
-			}
-			m.points = append(m.points, p)
-		},
+		"point": func(*rapid.T) { m.point() },
 		"other": func(*rapid.T) { // the other writer takes over, unflushed records are forgotten
 			m.w().Unlock()
 			m.pending, m.parts = nil, nil
@@ -210,6 +173,45 @@ func (m *model) actions() map[string]func(*rapid.T) {
 		},
 		"": func(*rapid.T) { m.compare() },
 	}
+}
+
+func (m *model) confirm() {
+	if !m.prepared() {
+		if m.w().Confirm() == nil {
+			m.t.Fatal("confirm of nothing")
+		}
+		return
+	}
+	m.check(m.w().Confirm())
+	m.flushed()
+	if m.undecided != nil {
+		m.committed = append(m.committed, *m.undecided)
+		m.undecided = nil
+	}
+}
+
+func (m *model) drop() {
+	if !m.prepared() {
+		return
+	}
+	if n := len(m.pending); n > 0 { // the others are flushed
+		m.committed = append(m.committed, m.pending[:n-1]...)
+	}
+	m.check(m.w().Drop())
+	m.pending, m.undecided = nil, nil
+}
+
+func (m *model) point() {
+	if m.prepared() || len(m.parts) > 0 {
+		return
+	}
+	p, err := m.w().AddPoint(fmt.Sprint("p", len(m.points)), 3)
+	m.check(err)
+	m.flushed()
+	if p.TXID != m.last().TXID {
+		m.t.Fatal(p)
+	}
+	m.points = append(m.points, p)
 }
 
 func (m *model) cut() {

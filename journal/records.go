@@ -89,7 +89,7 @@ func (c *recordCursor) open(id TXID) (*openedFile, error) {
 	if first > c.v.first || first < c.v.first && id >= c.v.first {
 		first = c.v.first // the names are older or newer than the tail
 	}
-	o, err := openHeader(c.t.fs, c.t.dir, segmentName(first), readOnly, segmentMagic, &c.t.identity, first)
+	o, err := openHeader(c.t.fs, c.t.dir, segmentName(first), readOnly, segmentMagic, c.t.id.Load(), first)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, c.gap(id)
 	}

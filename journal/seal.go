@@ -212,7 +212,7 @@ func (s *sealer) groups(c *recordCursor, src *openedFile) error {
 	}
 	groups := c.groups(src, id, c.w.parts)
 	var failed error
-	err = groups.each(func(b diff.Body, err error) bool {
+	err = groups.each(func(b diff.Body, _ error) bool {
 		var pages int
 		if pages, failed = s.index.body(b, size); failed == nil {
 			failed = s.part(id, b, uint32(pages))

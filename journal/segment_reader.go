@@ -33,14 +33,20 @@ func NewSegmentReader(r io.ReaderAt, size int64, name string) (*SegmentReader, e
 	if err := o.hdr.parse(head[:n], segmentMagic); err != nil {
 		return nil, located(err, name, 0, 0)
 	}
-	s := &SegmentReader{o: o, info: SegmentInfo{Name: name, First: o.hdr.first, Sealed: o.hdr.sealed(), Size: size}}
+	return newSegmentReader(o)
+}
+
+// newSegmentReader reads what is known before any record: all of a segment that is not sealed.
+func newSegmentReader(o *openedFile) (*SegmentReader, error) {
+	s := &SegmentReader{o: o, info: SegmentInfo{Name: o.path, First: o.hdr.first, Sealed: o.hdr.sealed(), Size: o.size}}
 	if s.info.Sealed {
-		s.f, s.end, err = loadFooter(o)
+		f, end, err := loadFooter(o)
 		if err != nil {
 			return nil, err
 		}
-		s.info.Last, s.info.FirstTime, s.info.LastTime, s.info.RawBytes = s.f.last.txid, s.f.firstTime, s.f.last.time, s.f.raw
-		s.points = s.f.points
+		o.footer, o.footerAt = f, end
+		s.f, s.end, s.points = f, end, f.points
+		s.info.Last, s.info.FirstTime, s.info.LastTime, s.info.RawBytes = f.last.txid, f.firstTime, f.last.time, f.raw
 		return s, nil
 	}
 	s.t = &tail{openedFile: o}
@@ -49,13 +55,16 @@ func NewSegmentReader(r io.ReaderAt, size int64, name string) (*SegmentReader, e
 		return nil, err
 	}
 	s.info = s.t.meta().info
-	s.info.Name, s.info.Size = name, size
+	s.info.Name, s.info.Size = o.path, o.size
 	s.points, s.end = s.t.points, s.t.end
 	return s, nil
 }
 
 // Info describes the segment. An unsealed segment ends with its last committed record.
 func (s *SegmentReader) Info() SegmentInfo { return s.info }
+
+// Close closes the file, when the reader was opened by Trail.OpenSegment.
+func (s *SegmentReader) Close() error { return s.o.f.Close() }
 
 // Database says which history the segment is a part of.
 func (s *SegmentReader) Database() (DatabaseID, Timeline) { return s.o.hdr.database, s.o.hdr.timeline }
@@ -133,10 +142,10 @@ func (s *SegmentReader) BlocksOf(page uint32) (blocks []uint32, indexed bool, er
 	return blocks, err == nil, located(err, s.info.Name, s.end, 0)
 }
 
-// BaseRecords lists the records of Kind Base in a sealed segment.
+// BaseRecords lists the records of Kind Base.
 func (s *SegmentReader) BaseRecords() []TXID {
 	if s.f == nil {
-		return nil
+		return slices.Clone(s.t.bases)
 	}
 	return slices.Clone(s.f.bases)
 }

@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"errors"
+	"io/fs"
 	"path/filepath"
 	"slices"
 )
@@ -24,21 +26,48 @@ type segmentMeta struct {
 	bases  []TXID // records of Kind Base
 }
 
-// segment describes a segment.
+// segment describes a segment. What a sealed one says is kept, since it does not change.
 func (t *Trail) segment(first TXID) (*segmentMeta, error) {
 	t.mu.Lock()
-	if t.failed == nil && first == t.tail.hdr.first {
-		m := t.tail.meta()
-		t.mu.Unlock()
-		return m, nil
+	m := t.sealed[first]
+	if m == nil && t.failed == nil && first == t.tail.hdr.first {
+		m = t.tail.meta()
 	}
 	t.mu.Unlock()
-	s, err := openTail(t.fs, t.dir, first, readOnly, &t.identity)
+	if m != nil {
+		return m, nil
+	}
+	s, err := t.OpenSegment(first)
 	if err != nil {
 		return nil, err
 	}
-	m := s.meta()
-	return m, s.close()
+	m = &segmentMeta{info: s.info, before: s.o.hdr.before, points: s.points, bases: s.BaseRecords()}
+	if s.info.Sealed {
+		t.mu.Lock()
+		t.sealed[first] = m
+		t.mu.Unlock()
+	}
+	return m, s.Close()
+}
+
+// OpenSegment opens the segment that begins with a transaction: ErrNotFound when there is none.
+func (t *Trail) OpenSegment(first TXID) (*SegmentReader, error) {
+	o, err := openHeader(t.fs, t.dir, segmentName(first), readOnly, segmentMagic, t.id.Load(), first)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &Error{
+			Path: filepath.Join(t.dir, segmentName(first)), Offset: -1, TXID: first, Err: because(ErrNotFound, "no segment"),
+			Hint: "pagetrail info lists the segments",
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	s, err := newSegmentReader(o)
+	if err != nil {
+		return nil, joinClose(err, o.f)
+	}
+	s.info.Name = segmentName(first)
+	return s, nil
 }
 
 func (t *tail) meta() *segmentMeta {
@@ -56,7 +85,13 @@ func (t *Trail) Segments() ([]SegmentInfo, error) {
 	}
 	var out []SegmentInfo
 	for _, first := range v.names.segments {
+		if first > v.first {
+			break
+		}
 		m, err := t.segment(first)
+		if errors.Is(err, ErrNotFound) { // pruned meanwhile
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -278,20 +278,6 @@ func (t *tail) close() error {
 	return t.f.Close()
 }
 
-// empty says that there is no record and no point in it.
-func (t *tail) empty() bool { return t.end == fileHeaderSize }
-
-// count takes a committed record into the totals.
-func (t *tail) count(after *state, kind Kind, bytes int64) {
-	if t.firstTime == 0 {
-		t.firstTime = after.time
-	}
-	if kind == Base {
-		t.bases = append(t.bases, after.txid)
-	}
-	t.raw += bytes
-}
-
 // loadSealed reads what a sealed segment's footer says, and its last record.
 func (t *tail) loadSealed() error {
 	f, _, err := loadFooter(t.openedFile)
@@ -337,4 +323,15 @@ func (t *tail) knowPrevious(fsys durable.FS, dir string, id *Identity) error {
 	}
 	t.prev, t.last = &p.last, p.last
 	return p.close()
+}
+
+// count takes a committed record into the totals.
+func (t *tail) count(after *state, kind Kind, bytes int64) {
+	if t.firstTime == 0 {
+		t.firstTime = after.time
+	}
+	if kind == Base {
+		t.bases = append(t.bases, after.txid)
+	}
+	t.raw += bytes
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pagetrail/pagetrail/internal/durable"
 )
@@ -21,33 +22,35 @@ type ReadOptions struct {
 // nothing. It answers from what it saw at Open or the last Refresh. Safe for concurrent use; several
 // iterations may run at the same time.
 type Trail struct {
-	fs       durable.FS
-	dir      string
-	identity Identity
+	fs  durable.FS
+	dir string
+	id  atomic.Pointer[Identity] // replaced by reopen
 
 	mu     sync.Mutex // for what follows
 	tail   *tail
 	failed error // of the last Refresh: tail is not to be used then
 	names  *listing
-	stale  bool // names may be out of date
+	stale  bool                  // names may be out of date
+	sealed map[TXID]*segmentMeta // of those looked at
 	closed bool
 }
 
 // Open opens a trail: it reads the directory and the tail, and no sealed segment, so it takes
 // milliseconds however long the history is. ErrNotFound when dir is no trail. A torn tail is no error.
 func Open(dir string, o *ReadOptions) (*Trail, error) {
-	t := &Trail{fs: durable.OS, dir: dir}
+	t := &Trail{fs: durable.OS, dir: dir, sealed: map[TXID]*segmentMeta{}}
 	if o != nil && o.FS != nil {
 		t.fs = o.FS
 	}
-	var err error
-	if t.identity, err = readIdentity(t.fs, dir); err != nil {
+	id, err := readIdentity(t.fs, dir)
+	if err != nil {
 		return nil, err
 	}
+	t.id.Store(&id)
 	if t.names, err = list(t.fs, dir); err != nil {
 		return nil, err
 	}
-	if t.tail, err = openLast(t.fs, dir, t.names, readOnly, &t.identity); err != nil {
+	if t.tail, err = openLast(t.fs, dir, t.names, readOnly, t.id.Load()); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -117,8 +120,8 @@ func (t *Trail) Close() error {
 // Dir is the directory as given to Open.
 func (t *Trail) Dir() string { return t.dir }
 
-// Identity is what the identity file said at Open.
-func (t *Trail) Identity() Identity { return t.identity }
+// Identity is what the identity file said at Open, or when a Refresh found the tail gone and read it again.
+func (t *Trail) Identity() Identity { return *t.id.Load() }
 
 // Refresh looks again at the tail's end, and lets the directory be read again when it is next needed.
 // With nothing new it costs an fstat, a stat and a read of 32 bytes. After an error, which every other
@@ -144,13 +147,13 @@ func (t *Trail) refresh() error {
 	if _, err := t.tail.refresh(); err != nil {
 		return err
 	}
-	tail, err := follow(t.fs, t.dir, t.tail, readOnly, &t.identity)
+	tail, err := follow(t.fs, t.dir, t.tail, readOnly, t.id.Load())
 	if err != nil {
 		t.tail = nil // follow closed it
 		return err
 	}
 	t.tail = tail
-	return tail.knowPrevious(t.fs, t.dir, &t.identity) // its writer may have cut it to nothing
+	return tail.knowPrevious(t.fs, t.dir, t.id.Load()) // its writer may have cut it to nothing
 }
 
 // reopen begins anew: the tail was taken away, or could not be followed.
@@ -158,6 +161,9 @@ func (t *Trail) reopen() error {
 	id, err := readIdentity(t.fs, t.dir)
 	if err != nil {
 		return err
+	}
+	if old := t.id.Load(); id.Database != old.Database {
+		return &Error{Path: t.dir, Offset: -1, Hint: "open it anew", Err: because(ErrForeign, "the trail was replaced by one of database %v", id.Database)}
 	}
 	names, err := list(t.fs, t.dir)
 	if err != nil {
@@ -168,7 +174,9 @@ func (t *Trail) reopen() error {
 		return err
 	}
 	old := t.tail
-	t.identity, t.names, t.tail, t.stale = id, names, tail, false
+	t.id.Store(&id)
+	t.names, t.tail, t.stale = names, tail, false
+	clear(t.sealed)
 	return old.close()
 }
 
@@ -231,7 +239,8 @@ func (t *Trail) Last() (Tx, error) {
 // Position is that of Last.
 func (t *Trail) Position() (Position, error) {
 	tx, err := t.Last()
-	return Position{Database: t.identity.Database, Timeline: t.identity.Timeline, TXID: tx.TXID, Sum: tx.Sum}, err
+	id := t.id.Load()
+	return Position{Database: id.Database, Timeline: id.Timeline, TXID: tx.TXID, Sum: tx.Sum}, err
 }
 
 // Torn describes what follows the last whole block of the tail: nil when nothing does. With a live

@@ -17,8 +17,11 @@ type Summary struct {
 	Bytes                   int64
 }
 
-// loadFooter reads the footer of a sealed segment; end is where its block begins.
+// loadFooter reads the footer of a sealed segment, unless that was done; end is where its block begins.
 func loadFooter(o *openedFile) (f *footer, end int64, err error) {
+	if o.footer != nil {
+		return o.footer, o.footerAt, nil
+	}
 	content, end, err := readFooter(o.f, o.size, uint64(o.hdr.first))
 	if err == nil {
 		f, err = parseFooter(content, &o.hdr, end)
@@ -124,11 +127,11 @@ func (v *verifier) block() error {
 		groups := v.c.groups(v.o, w.blk.cur.txid+1, w.parts)
 		var failed error
 		pages := uint32(0)
-		err = groups.each(func(b diff.Body, err error) bool {
-			n, err := v.index.body(b, size)
+		err = groups.each(func(b diff.Body, _ error) bool {
+			var n int
+			n, failed = v.index.body(b, size)
 			pages += uint32(n)
-			failed = err
-			return err == nil
+			return failed == nil
 		})
 		if failed != nil {
 			return failed
@@ -250,7 +253,7 @@ func (r *verifyRun) segments() error {
 }
 
 func (r *verifyRun) segment(first TXID, prev *segmentSummary) (s *segmentSummary, err error) {
-	o, err := openHeader(r.t.fs, r.t.dir, segmentName(first), readOnly, segmentMagic, &r.t.identity, first)
+	o, err := openHeader(r.t.fs, r.t.dir, segmentName(first), readOnly, segmentMagic, r.t.id.Load(), first)
 	if err != nil {
 		return nil, err
 	}
@@ -295,7 +298,7 @@ func (r *verifyRun) bases() error {
 }
 
 func (r *verifyRun) base(id TXID) (err error) {
-	b, err := openBase(r.t.fs, r.t.dir, id, &r.t.identity)
+	b, err := openBase(r.t.fs, r.t.dir, id, r.t.id.Load())
 	if err != nil {
 		return err
 	}

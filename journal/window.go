@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"slices"
 )
 
@@ -74,7 +73,7 @@ func (t *Trail) windowParts(ctx context.Context, v *view, b *windowBuilder) erro
 			break
 		}
 		m, err := t.segment(first)
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, ErrNotFound) { // pruned meanwhile
 			continue
 		}
 		if err != nil {

@@ -28,15 +28,6 @@ func getSum(b []byte) diff.Sum {
 func zigzag(v int64) uint64   { return uint64(v<<1) ^ uint64(v>>63) }
 func unzigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }
 
-// uvarintLen is the number of bytes that binary.AppendUvarint uses.
-func uvarintLen(v uint64) int {
-	n := 1
-	for ; v >= 0x80; v >>= 7 {
-		n++
-	}
-	return n
-}
-
 // fields reads fixed and variable fields off a slice. After the first mistake it returns zeros and
 // bad stays true, so that callers check once, at the end.
 type fields struct {

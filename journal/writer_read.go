@@ -12,7 +12,8 @@ func (w *Writer) read(yield func(*Record, error) bool, from TXID) {
 		yield(nil, err)
 		return
 	}
-	t := &Trail{fs: w.o.FS, dir: w.dir, identity: w.identity}
+	t := &Trail{fs: w.o.FS, dir: w.dir}
+	t.id.Store(&w.identity)
 	v := &view{names: names, first: w.tail.hdr.first, last: w.tail.last, marks: slices.Clone(w.tail.marks)}
 	for r, err := range t.records(context.Background(), v, from, v.last.TXID) {
 		if !yield(r, err) {
