@@ -240,12 +240,9 @@ func (f *walFile) WriteAt(p []byte, off int64) (n int, err error) {
 	return f.File.WriteAt(p, off)
 }
 
-func (f *walFile) Sync(flags sqlitevfs.SyncFlag) error {
-	err := f.besideFile.Sync(flags)
-	if err == nil {
-		f.main.conn.SyncedWAL()
-	}
-	return err
+func (f *walFile) Sync(flags sqlitevfs.SyncFlag) (err error) {
+	defer recovered(&err)
+	return f.main.conn.SyncWAL(func() error { return f.besideFile.Sync(flags) })
 }
 
 func (f *walFile) Truncate(size int64) (err error) {

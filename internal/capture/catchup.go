@@ -19,13 +19,15 @@ type files struct {
 	end       uint32      // last committed frame where no index tells; 0: all valid frames
 }
 
-// files returns the engine's own handles if it has them.
+// files returns the engine's own handles if it has them. The wal-index is
+// always read by its path, with any VFS: it is a file of its own, and without it
+// a commit whose sync failed could not be told from one that stands.
 func (db *DB) files(of files) files {
-	if db.own.wal == nil {
-		return of
+	f := of
+	if db.own.wal != nil {
+		f.main, f.wal = db.own.main, db.own.wal
 	}
-	f := files{main: db.own.main, wal: db.own.wal, end: of.end}
-	if db.own.shm == nil {
+	if db.own.shm == nil && f.wal != nil {
 		// The wal-index is made a little later than the WAL.
 		if s, err := db.opt.FS.OpenFile(db.path+"-shm", os.O_RDONLY, 0); err == nil {
 			db.own.shm = s

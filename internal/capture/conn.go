@@ -36,11 +36,12 @@ type Conn struct {
 	entries   []entry    // changes of the table that go with tx
 	unsynced  bool       // the trail has bytes of tx that are not synced
 
-	walPage   int    // page size of the WAL's frames
-	walCommit uint32 // frame of the last commit this connection wrote
-	walSynced bool   // since the checkpoint under way began
-	ckptErr   error  // why a checkpoint must not write to the database
-	note      string // for the next transaction
+	walPage    int    // page size of the WAL's frames
+	walCommit  uint32 // frame of the last commit this connection wrote
+	walSynced  bool   // since this connection last wrote it; a checkpoint syncs it before CheckpointStart
+	walWriting bool   // frames of a transaction were written that has not committed yet
+	ckptErr    error  // why a checkpoint must not write to the database
+	note       string // for the next transaction
 }
 
 // NewConn returns the capture of a connection to db whose database file is

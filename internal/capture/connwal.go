@@ -53,10 +53,12 @@ func (c *Conn) CloseWAL() {
 // WriteWAL is called before p is written at off of the WAL. The connection
 // holds SQLite's WAL_WRITE_LOCK. An error makes SQLite roll back.
 func (c *Conn) WriteWAL(p []byte, off int64) error {
+	c.walSynced = false
 	if off == 0 && len(p) >= sqlitefile.WALHeaderSize {
 		return c.beginWAL(p)
 	}
 	db := c.db
+	c.walWriting = true
 	attach := !db.ready.Load() || db.broken.Load() != nil
 	if len(p) == sqlitefile.FrameHeaderSize {
 		f := sqlitefile.ParseFrame(p)
@@ -164,7 +166,10 @@ func (c *Conn) TruncateWAL(size int64) error {
 // CheckpointStart is called before a checkpoint writes to the database file.
 // SQLite gives it no way to fail: if it does, the checkpoint's writes do.
 func (c *Conn) CheckpointStart() {
-	c.ckptErr, c.walSynced = nil, !c.db.ready.Load() && !c.db.exists()
+	c.ckptErr = nil
+	if !c.db.ready.Load() && !c.db.exists() {
+		c.walSynced = true // nobody would be told that it was not
+	}
 	if c.wal == nil || !c.db.ready.Load() && !c.db.exists() {
 		return
 	}
@@ -179,11 +184,35 @@ func (c *Conn) CheckpointStart() {
 	}
 }
 
-// SyncedWAL is called after a sync of the WAL.
-func (c *Conn) SyncedWAL() { c.walSynced = true }
+// SyncWAL is called for a sync of the WAL, which sync does. When it is not part
+// of a commit a checkpoint is about to begin, for which the trail has to be
+// durable too: the two are synced side by side, where the engine has handles
+// of its own to read the WAL meanwhile.
+func (c *Conn) SyncWAL(sync func() error) error {
+	if c.walWriting || !c.db.ready.Load() || !c.db.opt.ByPath {
+		err := sync()
+		c.walSynced = c.walSynced || err == nil
+		return err
+	}
+	src, done := c.files(), make(chan struct{})
+	go func() {
+		defer close(done)
+		// What fails here fails again in CheckpointStart, which reports it.
+		_ = c.db.do(false, func() error {
+			if err := c.db.catchUp(src); err != nil || !c.db.w.Unsynced() {
+				return err
+			}
+			return c.db.w.Sync()
+		})
+	}()
+	err := sync()
+	<-done
+	c.walSynced = c.walSynced || err == nil
+	return err
+}
 
 // CheckpointDone is called after a checkpoint.
-func (c *Conn) CheckpointDone() { c.ckptErr = nil }
+func (c *Conn) CheckpointDone() { c.ckptErr, c.walSynced = nil, false }
 
 // committedWAL is called after a WAL transaction has become visible.
 func (c *Conn) committedWAL() {
@@ -191,7 +220,7 @@ func (c *Conn) committedWAL() {
 	if c.walCommit == 0 {
 		return
 	}
-	c.note = ""
+	c.note, c.walWriting = "", false
 	if c.exclusive {
 		c.private = true
 		db.exclusiveEnd.Store(c.walCommit)
