@@ -18,7 +18,10 @@ func (w *Writer) TailFirst() TXID {
 }
 
 // Unsynced says whether anything was flushed that no Sync has made durable yet. The lock must be held.
-func (w *Writer) Unsynced() bool { return w.tail != nil && w.tail.synced < w.tail.end }
+func (w *Writer) Unsynced() bool {
+	t := w.tail
+	return t != nil && (w.dirty || t.synced < t.end && t.end > fileHeaderSize) // a tail begins with its header durable
+}
 
 // Before is the last transaction before the tail's first record, as far as it is known: as [Writer.Last] says.
 // The lock must be held.

@@ -128,3 +128,13 @@ func because(sentinel error, format string, args ...any) error {
 
 // isDamage says that an error is about the bytes, not about reading them.
 func isDamage(err error) bool { return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrTorn) }
+
+// isContent says that an error is about what a file holds, not about reading it.
+func isContent(err error) bool {
+	for _, s := range []error{ErrCorrupt, ErrTorn, ErrGap, ErrDiverged, ErrVersion, ErrFlag, ErrForeign} {
+		if errors.Is(err, s) {
+			return true
+		}
+	}
+	return false
+}

@@ -47,11 +47,11 @@ func (w *Writer) flushed() {
 		}
 	}
 	t.end, t.seen = w.next, w.next
+	t.last, t.st = w.last, w.pend
 	if w.prepared {
 		t.undecTx, t.undecOff = w.last, w.partsOff
 		t.undecided = &t.undecTx
-	} else {
-		t.last, t.st = w.last, w.pend
+		t.last, t.st = w.prior, w.priorState
 	}
 	if w.added.count > 0 {
 		if t.firstTime == 0 {
@@ -108,8 +108,7 @@ func (w *Writer) adopt() {
 	w.pend = t.st
 	if t.undecided != nil {
 		w.last, w.prepared = *t.undecided, true
-		u := t.undecided
-		w.pend = state{txid: u.TXID, time: u.Time, sum: u.Sum, pageSize: uint32(u.PageSize), pageCount: u.PageCount}
+		w.pend = stateAfter(t.undecided)
 	}
 	w.forget()
 }
@@ -204,7 +203,7 @@ func (w *Writer) truncate(off int64) error {
 	if _, err := t.refresh(); err != nil {
 		return w.fail(err)
 	}
-	if err := t.knowPrevious(w.o.FS, w.dir, &w.identity); err != nil {
+	if err := w.opener().previous(t); err != nil {
 		return w.fail(err)
 	}
 	w.adopt()

@@ -368,20 +368,20 @@ func FuzzTrail(f *testing.F) {
 }
 
 func useTrail(t *testing.T, dir string) {
+	if tr, err := Open(dir, &ReadOptions{Damaged: true}); err == nil {
+		readAll(t, tr)
+		if err := tr.Refresh(); err != nil {
+			t.Fatal(err) // nothing changed
+		}
+		readAll(t, tr)
+		tr.Close()
+	}
 	tr, err := Open(dir, nil)
 	if err != nil {
 		return
 	}
 	defer tr.Close()
-	for _, err := range tr.Records(t.Context(), 1) {
-		if err != nil {
-			break
-		}
-	}
-	_, _ = tr.Window(t.Context())
-	_, _ = tr.Points()
-	_, _, _ = tr.FindTime(t.Context(), 5)
-	_, _ = tr.Verify(t.Context(), nil)
+	readAll(t, tr)
 	w, err := OpenWriter(dir, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -411,4 +411,18 @@ func useTrail(t *testing.T, dir string) {
 	if last, err := tr.Last(); err != nil || last != tx {
 		t.Fatalf("appended %+v, read %+v (%v)", tx, last, err)
 	}
+}
+
+// readAll asks everything that can be asked of a trail.
+func readAll(t *testing.T, tr *Trail) {
+	for _, err := range tr.Records(t.Context(), 1) {
+		if err != nil {
+			break
+		}
+	}
+	_, _ = tr.Window(t.Context())
+	_, _ = tr.Points()
+	_, _ = tr.Segments()
+	_, _, _ = tr.FindTime(t.Context(), 5)
+	_, _ = tr.Verify(t.Context(), nil)
 }

@@ -143,7 +143,7 @@ func (w *Writer) look() (moved bool, err error) {
 			return false, err
 		}
 	}
-	if err := w.tail.knowPrevious(w.o.FS, w.dir, &w.identity); err != nil {
+	if err := w.opener().previous(w.tail); err != nil {
 		return false, err
 	}
 	if w.fresh {
@@ -161,14 +161,14 @@ func (w *Writer) openTail() error {
 	if err != nil {
 		return err
 	}
-	w.tail, err = openLast(w.o.FS, w.dir, names, readWrite, &w.identity)
+	w.tail, err = w.opener().last(names)
 	return err
 }
 
 // followTail goes to the last segment, and makes it when the one before has ended.
 func (w *Writer) followTail() (*tail, error) {
 	for {
-		t, err := follow(w.o.FS, w.dir, w.tail, readWrite, &w.identity)
+		t, err := w.opener().follow(w.tail)
 		if err != nil || !t.ended {
 			return t, err
 		}
@@ -179,20 +179,28 @@ func (w *Writer) followTail() (*tail, error) {
 	}
 }
 
-// repair cuts what a crash left behind the last whole block.
+// repair cuts what a crash left behind the last whole block. Whole groups of a transaction that was never recorded
+// are not kept aside: they may be as large as the database, on a disk that they filled.
 func (w *Writer) repair() error {
 	t := w.tail
 	size, err := t.f.Size()
 	if err != nil {
 		return err
 	}
-	if err := w.keepAside(t.end, size); err != nil {
-		return err
+	from := t.end
+	if a := &t.w.ahead; a.count > 0 && a.from == t.end && a.still(&t.w.br) {
+		from = a.off
+	}
+	if from < size {
+		if err := w.keepAside(from, size); err != nil {
+			return err
+		}
 	}
 	w.dirty = true
 	if err := t.f.Truncate(t.end); err != nil {
 		return err
 	}
+	t.w.ahead = groupsAhead{}
 	t.torn, t.seen = nil, t.end
 	return nil
 }

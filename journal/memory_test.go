@@ -1,11 +1,13 @@
 package journal_test
 
 import (
+	"io/fs"
 	"math/rand/v2"
 	"runtime"
 	"testing"
 
 	"github.com/pagetrail/pagetrail/diff"
+	"github.com/pagetrail/pagetrail/internal/durable"
 	"github.com/pagetrail/pagetrail/journal"
 )
 
@@ -115,5 +117,71 @@ func atMost(t *testing.T, what string, limit uint64, f func()) {
 	runtime.ReadMemStats(&after)
 	if n := after.TotalAlloc - before.TotalAlloc; n > limit && !raceOn {
 		t.Errorf("%s allocated %d bytes, want at most %d", what, n, limit)
+	}
+}
+
+// countingFS counts what is read.
+type countingFS struct {
+	durable.FS
+	read int64
+}
+
+type countingFile struct {
+	durable.File
+	fs *countingFS
+}
+
+func (f *countingFS) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
+	file, err := f.FS.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return &countingFile{file, f}, nil
+}
+
+func (f *countingFile) ReadAt(b []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(b, off)
+	f.fs.read += int64(n)
+	return n, err
+}
+
+// TestFollowLargeTransaction: a reader that looks at the tail again and again while a large transaction is being
+// written reads each group once, and sees nothing of it before it is whole.
+func TestFollowLargeTransaction(t *testing.T) {
+	w, dir := newWriter(t)
+	add(t, w, 1)
+	flush(t, w)
+	fsys := &countingFS{FS: durable.OS}
+	tr, err := journal.Open(dir, &journal.ReadOptions{FS: fsys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	const groups, size = 30, 1 << 20
+	body := diff.Body{Pages: []byte{1}, Tokens: []byte{1}, Literals: make([]byte, size)}
+	for range groups {
+		if err := w.AddPart(body, 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.Refresh(); err != nil {
+			t.Fatal(err)
+		}
+		if last, _ := tr.Last(); last.TXID != 1 || tr.Torn() == nil {
+			t.Fatal(last, tr.Torn())
+		}
+	}
+	if fsys.read > 2*groups*size {
+		t.Errorf("%d bytes read while %d were written", fsys.read, groups*size)
+	}
+	add(t, w, 1)
+	flush(t, w)
+	if err := tr.Refresh(); err != nil {
+		t.Fatal(err)
+	}
+	if last, _ := tr.Last(); last.TXID != 2 || last.Pages != groups+1 || tr.Torn() != nil {
+		t.Fatal(last, tr.Torn())
+	}
+	if fsys.read > 2*groups*size {
+		t.Errorf("%d bytes read while %d were written", fsys.read, groups*size)
 	}
 }

@@ -245,6 +245,7 @@ func (m *model) compare() {
 	if got := m.w().Last(); got != m.last() {
 		m.t.Fatalf("writer's last %+v, want %+v", got, m.last())
 	}
+	m.compareWriter()
 	m.check(m.trail.Refresh())
 	fresh, err := journal.Open(m.dir, nil)
 	m.check(err)
@@ -254,6 +255,22 @@ func (m *model) compare() {
 	}
 	_, err = fresh.Verify(context.Background(), nil)
 	m.check(err)
+}
+
+// compareWriter reads the writer's own records, from anywhere.
+func (m *model) compareWriter() {
+	i := rapid.IntRange(0, len(m.committed)).Draw(m.t, "from")
+	for r, err := range m.w().Records(journal.TXID(i + 1)) {
+		m.check(err)
+		if i == len(m.committed) {
+			m.t.Fatalf("record %d beyond the end", r.TXID)
+		}
+		m.compareRecord(r, &m.committed[i])
+		i++
+	}
+	if i != len(m.committed) {
+		m.t.Fatalf("the writer read up to %d of %d records", i, len(m.committed))
+	}
 }
 
 func (m *model) compareTrail(tr *journal.Trail) {

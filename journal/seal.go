@@ -76,19 +76,19 @@ func sealOne(ctx context.Context, o *WriterOptions, dir string, id *Identity, fi
 	if err != nil {
 		return false, hash, err
 	}
-	defer func() { err = errors.Join(err, src.f.Close()) }()
 	if src.hdr.sealed() {
 		hash, err = lastHash(src)
-		return false, hash, err
+		return false, hash, errors.Join(err, src.f.Close())
 	}
 	temp := filepath.Join(dir, strings.TrimSuffix(segmentName(first), segmentSuffix)+sealingSuffix)
 	out, err := createSealed(o.FS, temp, o.Mode)
 	if err != nil {
-		return false, hash, err
+		return false, hash, joinClose(err, src.f)
 	}
 	if err = sealInto(ctx, src, out, chain); err == nil {
 		err = checkSealed(ctx, o.FS, dir, temp, id, src)
 	}
+	err = joinClose(err, src.f) // Windows does not replace a file that is open
 	if err == nil {
 		err = o.FS.Rename(temp, src.path)
 	}

@@ -3,12 +3,9 @@ package journal
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"path/filepath"
 	"sort"
 
 	"github.com/pagetrail/pagetrail/diff"
-	"github.com/pagetrail/pagetrail/internal/durable"
 )
 
 // tail is what is known of the segment that still grows, or of one that grew until a moment ago.
@@ -36,6 +33,8 @@ type tail struct {
 	firstTime Time   // of the first record
 	raw       int64  // bytes of the streams of all records
 	torn      *Error // what is beyond end, when that is not a block
+	damaged   bool   // take a damaged tail for what is whole of it
+	damage    error  // what is wrong beyond end, if damaged allows it
 
 	endOff  int64 // the last block before end, to notice a tail cut and written again
 	endHead [blockHeaderSize]byte
@@ -51,26 +50,6 @@ type mark struct {
 // markEvery is the distance of marks in bytes.
 const markEvery = 64 << 10
 
-// openTail opens a segment and reads it all; of a sealed one the footer and the last block.
-func openTail(fsys durable.FS, dir string, first TXID, flag int, id *Identity) (*tail, error) {
-	o, err := openHeader(fsys, dir, segmentName(first), flag, segmentMagic, id, first)
-	if err != nil {
-		return nil, err
-	}
-	t := &tail{openedFile: o}
-	t.rewind()
-	if o.hdr.sealed() {
-		err = t.loadSealed()
-	} else {
-		_, err = t.refresh()
-	}
-	if err != nil {
-		_ = o.f.Close() // the damage is what to report
-		return nil, err
-	}
-	return t, nil
-}
-
 // rewind forgets all but the header.
 func (t *tail) rewind() {
 	before := t.hdr.before
@@ -83,9 +62,10 @@ func (t *tail) rewind() {
 		t.last = *t.prev
 	}
 	t.seen, t.end = -1, fileHeaderSize
-	t.undecided, t.ended, t.synced, t.torn, t.endOff = nil, false, 0, nil, 0
+	t.undecided, t.ended, t.synced, t.torn, t.damage, t.endOff = nil, false, 0, nil, nil, 0
 	t.points, t.marks = t.points[:0], t.marks[:0]
 	t.firstTime, t.raw, t.bases = 0, 0, t.bases[:0]
+	t.w.ahead = groupsAhead{}
 }
 
 // refresh reads what was appended since the last time. changed says that something is different.
@@ -101,7 +81,7 @@ func (t *tail) refresh() (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if same && size == t.seen && t.torn == nil {
+	if same && size == t.seen && t.torn == nil && t.damage == nil {
 		return false, nil
 	}
 	if same {
@@ -111,11 +91,15 @@ func (t *tail) refresh() (changed bool, err error) {
 	}
 	// The tail was cut by its writer below what was read here, or is damaged: only the whole tells.
 	t.rewind()
-	if err := t.scan(size); err != nil {
-		t.rewind()
-		return true, err
+	err = t.scan(size)
+	if err != nil && t.damaged && isContent(err) {
+		t.damage, t.seen = err, size
+		return true, nil
 	}
-	return true, nil
+	if err != nil {
+		t.rewind()
+	}
+	return true, err
 }
 
 // sameEnd says whether the last block read still stands where it was.
@@ -141,7 +125,7 @@ func (t *tail) scan(size int64) error {
 	if t.undecided != nil {
 		from = t.undecOff
 	}
-	t.undecided, t.torn = nil, nil
+	t.undecided, t.torn, t.damage = nil, nil, nil
 	w := &t.w
 	w.br.r, w.br.off, w.br.limit = t.f, from, size
 	w.br.buf, w.br.bufOff = w.br.buf[:0], 0
@@ -232,8 +216,12 @@ func (t *tail) lastRecord(committed bool) error {
 // corruption only when they were once known to be durable, and every T block says up to where the
 // file was when it was written. FORMAT.md has the rule.
 func (t *tail) broken(err error, size int64) error {
-	if !errors.Is(err, errHeader) && !errors.Is(err, errPayload) && !errors.Is(err, ErrTorn) {
-		return err // a whole block that is wrong is nobody's crash
+	// A whole block that is not the one that belongs there can be a crash's
+	// doing too: an older one, cut off before, where the cut or what was
+	// written over it was lost.
+	whole := errors.Is(err, ErrCorrupt) || errors.Is(err, ErrDiverged)
+	if !whole && !errors.Is(err, errHeader) && !errors.Is(err, errPayload) && !errors.Is(err, ErrTorn) {
+		return err
 	}
 	e, _ := errors.AsType[*Error](err)
 	if e == nil || e.Offset < t.w.unit {
@@ -293,36 +281,6 @@ func (t *tail) loadSealed() error {
 		t.last = r.Tx
 	}
 	return nil
-}
-
-// knowPrevious gives a tail without a record the last one of the segment before, since recovery compares
-// its origin with SQLite's files. Where that segment is gone, what the header says must do.
-func (t *tail) knowPrevious(fsys durable.FS, dir string, id *Identity) error {
-	first := t.hdr.first
-	if t.st.txid >= first || t.prev != nil || first == 1 {
-		return nil
-	}
-	names, err := list(fsys, dir)
-	if err != nil {
-		return err
-	}
-	i := names.segmentOf(first - 1)
-	if i < 0 {
-		return nil
-	}
-	p, err := openTail(fsys, dir, names.segments[i], readOnly, id)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if p.st != t.hdr.before {
-		err := located(because(ErrDiverged, "the segment does not continue %s", filepath.Base(p.path)), t.path, 0, first)
-		return errors.Join(err, p.close())
-	}
-	t.prev, t.last = &p.last, p.last
-	return p.close()
 }
 
 // count takes a committed record into the totals.

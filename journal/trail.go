@@ -2,10 +2,7 @@ package journal
 
 import (
 	"context"
-	"errors"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,15 +13,20 @@ import (
 // ReadOptions for Open; nil means defaults.
 type ReadOptions struct {
 	FS durable.FS // default durable.OS
+
+	// Damaged opens a trail whose end is damaged as if it ended before the damage, which Trail.Damage then tells,
+	// and Verify returns. Without it, damage of the tail is an error of Open and Refresh.
+	Damaged bool
 }
 
 // Trail reads a trail directory, also while another process appends to it. It takes no lock and changes
 // nothing. It answers from what it saw at Open or the last Refresh. Safe for concurrent use; several
 // iterations may run at the same time.
 type Trail struct {
-	fs  durable.FS
-	dir string
-	id  atomic.Pointer[Identity] // replaced by reopen
+	fs      durable.FS
+	dir     string
+	damaged bool                     // ReadOptions.Damaged
+	id      atomic.Pointer[Identity] // replaced by reopen
 
 	mu     sync.Mutex // for what follows
 	tail   *tail
@@ -39,8 +41,11 @@ type Trail struct {
 // milliseconds however long the history is. ErrNotFound when dir is no trail. A torn tail is no error.
 func Open(dir string, o *ReadOptions) (*Trail, error) {
 	t := &Trail{fs: durable.OS, dir: dir, sealed: map[TXID]*segmentMeta{}}
-	if o != nil && o.FS != nil {
-		t.fs = o.FS
+	if o != nil {
+		t.damaged = o.Damaged
+		if o.FS != nil {
+			t.fs = o.FS
+		}
 	}
 	id, err := readIdentity(t.fs, dir)
 	if err != nil {
@@ -50,58 +55,8 @@ func Open(dir string, o *ReadOptions) (*Trail, error) {
 	if t.names, err = list(t.fs, dir); err != nil {
 		return nil, err
 	}
-	if t.tail, err = openLast(t.fs, dir, t.names, readOnly, t.id.Load()); err != nil {
+	if t.tail, err = t.opener(&id).last(t.names); err != nil {
 		return nil, err
-	}
-	return t, nil
-}
-
-// readOnly and readWrite are the flags that segments are opened with.
-const (
-	readOnly  = os.O_RDONLY
-	readWrite = os.O_RDWR
-)
-
-// openLast opens the last segment, which is the tail.
-func openLast(fsys durable.FS, dir string, names *listing, flag int, id *Identity) (*tail, error) {
-	if len(names.segments) == 0 {
-		return nil, &Error{Path: dir, Offset: -1, Err: because(ErrGap, "the trail has an identity and no segment"), Hint: hintGap}
-	}
-	t, err := openTail(fsys, dir, names.segments[len(names.segments)-1], flag, id)
-	if err != nil {
-		return nil, err
-	}
-	if t, err = follow(fsys, dir, t, flag, id); err != nil {
-		return nil, err
-	}
-	if err := t.knowPrevious(fsys, dir, id); err != nil {
-		return nil, errors.Join(err, t.close())
-	}
-	return t, nil
-}
-
-// follow goes from a tail that has ended to the file that goes on, if it is there yet.
-func follow(fsys durable.FS, dir string, t *tail, flag int, id *Identity) (*tail, error) {
-	for t.ended {
-		next, err := openTail(fsys, dir, t.st.txid+1, flag, id)
-		if errors.Is(err, fs.ErrNotExist) {
-			return t, nil
-		}
-		if err != nil {
-			return nil, errors.Join(err, t.close())
-		}
-		if next.hdr.before != t.st {
-			err = located(because(ErrDiverged, "the segment does not continue %s", filepath.Base(t.path)), next.path, 0, next.hdr.first)
-			return nil, errors.Join(err, t.close(), next.close())
-		}
-		last := t.last
-		if next.prev = &last; next.st.txid < next.hdr.first {
-			next.last = last
-		}
-		if err := t.close(); err != nil {
-			return nil, errors.Join(err, next.close())
-		}
-		t = next
 	}
 	return t, nil
 }
@@ -147,13 +102,14 @@ func (t *Trail) refresh() error {
 	if _, err := t.tail.refresh(); err != nil {
 		return err
 	}
-	tail, err := follow(t.fs, t.dir, t.tail, readOnly, t.id.Load())
+	o := t.opener(t.id.Load())
+	tail, err := o.follow(t.tail)
 	if err != nil {
 		t.tail = nil // follow closed it
 		return err
 	}
 	t.tail = tail
-	return tail.knowPrevious(t.fs, t.dir, t.id.Load()) // its writer may have cut it to nothing
+	return o.previous(tail) // its writer may have cut it to nothing
 }
 
 // reopen begins anew: the tail was taken away, or could not be followed.
@@ -169,7 +125,7 @@ func (t *Trail) reopen() error {
 	if err != nil {
 		return err
 	}
-	tail, err := openLast(t.fs, t.dir, names, readOnly, &id)
+	tail, err := t.opener(&id).last(names)
 	if err != nil {
 		return err
 	}
@@ -203,11 +159,12 @@ func (t *Trail) usable() error {
 
 // view is a moment's knowledge, for work without the lock.
 type view struct {
-	names *listing
-	first TXID // of the tail
-	last  Tx
-	end   int64 // of the tail's whole blocks
-	marks []mark
+	names  *listing
+	first  TXID // of the tail
+	last   Tx
+	end    int64 // of the tail's whole blocks
+	marks  []mark
+	damage error // what is wrong behind them, with ReadOptions.Damaged
 }
 
 func (t *Trail) view() (*view, error) {
@@ -220,7 +177,7 @@ func (t *Trail) view() (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &view{names: names, first: t.tail.hdr.first, last: t.tail.last, end: t.tail.end}
+	v := &view{names: names, first: t.tail.hdr.first, last: t.tail.last, end: t.tail.end, damage: t.tail.damage}
 	v.marks = slices.Clone(t.tail.marks)
 	return v, nil
 }
@@ -253,6 +210,16 @@ func (t *Trail) Torn() *Error {
 		return nil
 	}
 	return t.tail.torn
+}
+
+// Damage says what is wrong with the end of a trail that was opened with ReadOptions.Damaged; nil when nothing is.
+func (t *Trail) Damage() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failed != nil {
+		return t.failed
+	}
+	return t.tail.damage
 }
 
 // Undecided is the prepared transaction at the tail's end that is neither confirmed nor dropped, nil

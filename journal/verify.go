@@ -194,6 +194,9 @@ func (t *Trail) Verify(ctx context.Context, progress func(done, total int64)) (S
 	if err == nil {
 		err = r.bases()
 	}
+	if err == nil {
+		err = v.damage
+	}
 	return r.sum, err
 }
 
@@ -272,9 +275,11 @@ func (r *verifyRun) segment(first TXID, prev *segmentSummary) (s *segmentSummary
 			return nil, located(because(ErrDiverged, "does not continue the segment before"), o.path, 0, first)
 		}
 	}
+	start := r.done
 	if s, err = verifySegment(r.ctx, o, r.step); err != nil {
 		return nil, err
 	}
+	r.step(o.size - (r.done - start)) // header and footer
 	if s.tail && first != r.v.first {
 		return nil, located(because(ErrCorrupt, "the segment is not the last and has no end"), o.path, o.size, s.last.txid+1)
 	}
@@ -303,9 +308,11 @@ func (r *verifyRun) base(id TXID) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
+	start := r.done
 	if err := b.verify(r.ctx, r.step); err != nil {
 		return err
 	}
+	r.step(b.info.Size - (r.done - start))
 	r.sum.Bases++
 	r.sum.Blocks += b.Blocks()
 	r.sum.Bytes += b.info.Size

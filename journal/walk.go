@@ -28,11 +28,27 @@ type walker struct {
 	unit    int64       // where what was last returned begins: its first P block, or the block itself
 	blkOff  int64       // where the block last returned begins
 	parts   parts       // P blocks met since the last T
+	ahead   groupsAhead // the P blocks last met
 	point   Point
 	whole   bool      // what is incomplete is corruption, since it was whole once
 	trust   bool      // P blocks' payloads are checked by whoever reads them, not here
 	chained bool      // check the chain, starting from chain
 	chain   chainHash // of the block before
+}
+
+// groupsAhead are the P blocks last met. When their T block is not there yet, they are not read again the next time
+// the tail is looked at: a large transaction may be minutes in writing.
+type groupsAhead struct {
+	parts
+	from, off int64 // where they begin and end
+	last      blockHeader
+}
+
+// still says whether the last of them stands where it did.
+func (a *groupsAhead) still(br *blockReader) bool {
+	b, err := br.window(a.off-a.last.size(), blockHeaderSize)
+	var h blockHeader
+	return err == nil && len(b) == blockHeaderSize && h.parse(b) == nil && h == a.last && a.off <= br.limit
 }
 
 // next steps to the next block that means something by itself. On an error unit is where the last
@@ -47,6 +63,9 @@ func (w *walker) next() (step, error) {
 	}
 	w.unit = w.br.off
 	w.parts = parts{}
+	if w.ahead.count > 0 && w.ahead.from == w.unit && w.ahead.still(&w.br) {
+		w.br.off, w.parts = w.ahead.off, w.ahead.parts
+	}
 	for {
 		w.blkOff = w.br.off
 		switch err := w.br.header(&w.hdr); {
@@ -116,6 +135,7 @@ func (w *walker) part() error {
 	w.parts.pages += w.hdr.records
 	w.parts.bytes += int64(w.hdr.decoded)
 	w.br.off += w.hdr.size()
+	w.ahead = groupsAhead{parts: w.parts, from: w.unit, off: w.br.off, last: w.hdr}
 	return nil
 }
 

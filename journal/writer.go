@@ -52,16 +52,18 @@ type Writer struct {
 	dirty    bool  // the tail's file was changed since its last Sync
 
 	// What is added and not flushed.
-	pend     state // after the last record added
-	last     Tx    // the last record added, flushed or not
-	prepared bool  // last is prepared and not confirmed
-	cur      encBlock
-	out      []byte  // finished blocks
-	chunks   []chunk // where they go
-	next     int64   // where the block after chunks and P blocks goes
-	added    totals
-	parts    parts // P blocks written ahead, without their record
-	partsOff int64
+	pend       state // after the last record added
+	last       Tx    // the last record added, flushed or not
+	prepared   bool  // last is prepared and not confirmed
+	prior      Tx    // the record before last, while last is prepared and not flushed
+	priorState state // likewise
+	cur        encBlock
+	out        []byte  // finished blocks
+	chunks     []chunk // where they go
+	next       int64   // where the block after chunks and P blocks goes
+	added      totals
+	parts      parts // P blocks written ahead, without their record
+	partsOff   int64
 
 	staleBase TXID // a base beyond the last record, left by a crash: removed before that TXID is used otherwise
 	fresh     bool // the directory was not yet looked at under the lock
@@ -209,8 +211,10 @@ func (w *Writer) Add(tx Tx, b diff.Body, pages int, prepared bool) (Tx, error) {
 	c.l = append(c.l, b.Literals...)
 	c.records++
 	c.prepared = prepared
-	w.pend = state{txid: tx.TXID, time: tx.Time, sum: tx.Sum, pageSize: uint32(tx.PageSize), pageCount: tx.PageCount}
-	w.last, w.prepared = tx, prepared
+	if prepared {
+		w.prior, w.priorState = w.last, w.pend
+	}
+	w.last, w.pend, w.prepared = tx, stateAfter(&tx), prepared
 	if !prepared { // else Confirm counts it
 		w.added.record(&tx)
 	}
@@ -222,6 +226,11 @@ func (w *Writer) Add(tx Tx, b diff.Body, pages int, prepared bool) (Tx, error) {
 	}
 	w.parts = parts{}
 	return tx, nil
+}
+
+// stateAfter is what the record after tx continues.
+func stateAfter(tx *Tx) state {
+	return state{txid: tx.TXID, time: tx.Time, sum: tx.Sum, pageSize: uint32(tx.PageSize), pageCount: tx.PageCount}
 }
 
 // The tail's blocks end when they have so many records, or would have so many bytes. A block that is
