@@ -131,9 +131,15 @@ func (v *verifier) scan(ctx context.Context) (journal.Summary, error) {
 		return journal.Summary{}, err
 	}
 	defer trail.Close()
-	return trail.Verify(ctx, func(done, total int64) {
-		v.meter.report(Progress{Phase: PhaseScan, Bytes: done, BytesTotal: total}, done == total)
+	var all int64
+	summary, err := trail.Verify(ctx, func(done, total int64) {
+		all = total
+		v.meter.report(Progress{Phase: PhaseScan, Bytes: done, BytesTotal: total}, false)
 	})
+	if err == nil {
+		v.meter.report(Progress{Phase: PhaseScan, Bytes: all, BytesTotal: all}, true)
+	}
+	return summary, err
 }
 
 func (v *verifier) problem(id journal.TXID, err error) {
