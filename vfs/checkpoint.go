@@ -3,6 +3,7 @@ package vfs
 import (
 	"net/url"
 	"sync"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -11,6 +12,10 @@ const (
 	passiveFrames = 1000 // frames in the WAL from which a passive checkpoint runs, SQLite's own default
 	restartFrames = 4000 // ... from which writers are held for a moment so that the WAL can begin anew
 	roleParam     = "pagetrail_role"
+
+	// patience is how long a checkpoint that is to begin the WAL anew waits for
+	// writers, and then holds them, for readers of the old one.
+	patience = 100 * time.Millisecond
 )
 
 // connect is called for each new connection of the process: one whose database
@@ -112,6 +117,7 @@ func (c *checkpointer) run() {
 				conn = nil
 				continue
 			}
+			conn.BusyTimeout(patience)
 		}
 		c.checkpoint(conn)
 	}
@@ -125,6 +131,12 @@ func (c *checkpointer) checkpoint(conn *sqlite3.Conn) {
 		return
 	}
 	log, copied, err := conn.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE)
+	if err == nil && log < 0 {
+		// The connection has not read yet, so it does not know of the WAL.
+		if err = conn.Exec("PRAGMA schema_version"); err == nil {
+			log, copied, err = conn.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE)
+		}
+	}
 	if err == nil && log >= restartFrames && log-copied < passiveFrames {
 		conn.WALCheckpoint("main", sqlite3.CHECKPOINT_RESTART)
 	}

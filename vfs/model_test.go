@@ -1,6 +1,7 @@
 package vfs_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 	"pgregory.net/rapid"
 
+	"github.com/pagetrail/pagetrail/apply"
 	"github.com/pagetrail/pagetrail/journal"
 )
 
@@ -159,5 +161,32 @@ func TestModel(t *testing.T) {
 		if n := m.r.kinds[journal.CatchUp]; n != 0 {
 			t.Fatalf("%d catch-up records, and nobody but us wrote", n)
 		}
+		m.hydrateAll(dir)
 	})
+}
+
+// hydrateAll makes the database of each TXID and of each time anew.
+func (m *model) hydrateAll(dir string) {
+	if len(m.seen) == 0 {
+		return
+	}
+	ctx := context.Background()
+	trail, err := journal.Open(m.path+"-pagetrail", nil)
+	if err != nil {
+		m.t.Fatalf("%v", err)
+	}
+	defer trail.Close()
+	out := filepath.Join(dir, "hydrated.db")
+	for id, want := range m.seen {
+		tx, err := trail.Find(ctx, id)
+		if err != nil {
+			m.t.Fatalf("find %d: %v", id, err)
+		}
+		for _, target := range []apply.Target{apply.AtTXID(id), apply.AtTime(tx.Time)} {
+			if _, err := apply.Hydrate(ctx, trail, out, target, &apply.Options{Force: true}); err != nil {
+				m.t.Fatalf("hydrate %v: %v", target, err)
+			}
+			sameBytes(m.t, fmt.Sprintf("hydrated at %v", target), readFile(m.t, out), want)
+		}
+	}
 }

@@ -45,6 +45,20 @@ func (db *DB) align(src files) (found bool, err error) {
 	return true, db.standAt(src, fs, at)
 }
 
+// alignEnd is align for whoever has no lock of SQLite: it takes nothing back.
+// found says that SQLite's files have the state in which the trail ends.
+func (db *DB) alignEnd(src files) (found bool, err error) {
+	fs, err := db.fileStates(src, math.MaxUint32)
+	if err != nil {
+		return false, err
+	}
+	at := fs.find(db.last)
+	if at < 0 {
+		return false, nil
+	}
+	return true, db.standAt(src, fs, at)
+}
+
 // fileState is a state that SQLite's files have.
 type fileState struct {
 	frame uint32    // of the WAL, 0: the database file by itself
@@ -195,6 +209,9 @@ func (db *DB) standAt(src files, fs *fileStates, at int) error {
 		}
 	}
 	st := fs.states[at]
+	if st.sum != db.last.Sum {
+		return fmt.Errorf("the database %s was checkpointed while it was read", db.path)
+	}
 	if err := db.table.reset(); err != nil {
 		return err
 	}

@@ -32,8 +32,15 @@ func (db *DB) ask(src files) error {
 		if err != nil {
 			return err
 		}
-		if !v.origin.WAL || !db.agrees(src, v) {
+		if !v.origin.WAL {
 			return nil
+		}
+		if !db.agrees(src, v) {
+			// A process that was killed between its write to the trail and the
+			// one to the page table, for instance.
+			if found, err := db.alignEnd(src); err != nil || !found {
+				return err
+			}
 		}
 		db.attached = true
 		db.setDoubt(false)

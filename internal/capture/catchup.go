@@ -108,7 +108,9 @@ func (db *DB) locate(src files, hdr sqlitefile.WALHeader) error {
 		if err != nil {
 			return err
 		}
-		if s.frame != o.Frame || s.sum != o.Checksum {
+		// Before its first frame a header may be written again, with the same
+		// salts and another count of checkpoints.
+		if s.frame != o.Frame || o.Frame != 0 && s.sum != o.Checksum {
 			return errAhead
 		}
 	case db.table.valid && db.table.stamp.WALSaltSet && db.table.stamp.WALSalt == hdr.Salt:
