@@ -22,6 +22,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime"
 
 	"github.com/pagetrail/pagetrail/internal/ui"
 )
@@ -92,6 +93,7 @@ func run(ctx context.Context) (missed int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	warnOfLoad()
 	if err := b.askAll(); err != nil {
 		return 0, err
 	}
@@ -104,6 +106,19 @@ func run(ctx context.Context) (missed int, err error) {
 		return missed, json.NewEncoder(os.Stdout).Encode(b.rows)
 	}
 	return missed, b.print()
+}
+
+// warnOfLoad says when other programs are at work: the encoding beside the writer then has no core
+// of its own, and no ratio of wall times means much.
+func warnOfLoad() {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return // not Linux: nobody to ask
+	}
+	var load float64
+	if _, err := fmt.Sscan(string(text), &load); err == nil && load > float64(runtime.NumCPU())/2 {
+		fmt.Fprintf(os.Stderr, "warning: the load is %.1f on %d cores: do not quote times from this run\n", load, runtime.NumCPU())
+	}
 }
 
 func (b *bench) askAll() error {

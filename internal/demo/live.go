@@ -63,9 +63,12 @@ func (l *live) run(name string, phase func() error) error {
 	}
 	took := l.d.Now().Sub(l.start)
 	n := l.count.Load() - l.base
-	rate := fmt.Sprintf("%7s/s  %s", ui.Count(int64(float64(n)/max(took.Seconds(), 1e-6))), l.d.Paint.Paint(ui.Dim, spark(l.rates, 24)))
-	if n < int64(len(l.rates)) {
-		rate = "" // a rate of less than one a frame says nothing
+	rate := ""
+	if n > int64(len(l.rates)) { // less than one a frame says nothing
+		rate = fmt.Sprintf("%7s/s", ui.Count(int64(float64(n)/max(took.Seconds(), 1e-6))))
+	}
+	if rate != "" && len(l.rates) > 2 {
+		rate += "  " + l.d.Paint.Paint(ui.Dim, spark(l.rates, 24))
 	}
 	l.d.done("%-18s %7s transactions  %8s rows  %7s  %s", name, ui.Count(n), ui.Count(l.rows.Load()-l.baseRows), ui.Duration(took), rate)
 	return nil

@@ -34,7 +34,7 @@ func (d *demo) showLog(ctx context.Context, trail *journal.Trail) error {
 	for _, tx := range txs {
 		most = max(most, int64(tx.Pages))
 	}
-	table := ui.NewTable(indent(d.Out), d.Paint, 0, ui.Column{Title: "TXID", Right: true}, ui.Column{Title: "time"},
+	table := ui.NewTable(indent(d.Out), d.Paint, d.tableWidth(), ui.Column{Title: "TXID", Right: true}, ui.Column{Title: "time"},
 		ui.Column{Title: "pages", Right: true}, ui.Column{Title: "patches", Right: true},
 		ui.Column{Title: "database", Right: true}, ui.Column{Title: "", Min: 16}, ui.Column{Title: "note"})
 	for _, tx := range txs {
@@ -56,6 +56,16 @@ func (d *demo) showLog(ctx context.Context, trail *journal.Trail) error {
 	return table.Flush()
 }
 
+// tableWidth is where indented tables are cut: at the edge of the terminal, in a pipe nowhere.
+func (d *demo) tableWidth() int {
+	if !d.Term {
+		return 0
+	}
+	return max(d.Width()-len(indentation), 20)
+}
+
+const indentation = "    "
+
 // indent writes a table four cells to the right.
 func indent(w io.Writer) io.Writer { return &indented{w: w, fresh: true} }
 
@@ -68,7 +78,7 @@ func (i *indented) Write(p []byte) (int, error) {
 	out := make([]byte, 0, len(p)+len(p)/8)
 	for _, c := range p {
 		if i.fresh {
-			out = append(out, "    "...)
+			out = append(out, indentation...)
 		}
 		out = append(out, c)
 		i.fresh = c == '\n'

@@ -39,7 +39,7 @@ func (d *demo) weigh(ctx context.Context, trail *journal.Trail) error {
 		{"page patches, not compressed", w.patches, ui.Plain},
 		{"the trail on disk", w.trail, ui.Good},
 	}
-	table := ui.NewTable(indent(d.Out), d.Paint, 0, ui.Column{}, ui.Column{Right: true}, ui.Column{Right: true}, ui.Column{})
+	table := ui.NewTable(indent(d.Out), d.Paint, d.tableWidth(), ui.Column{}, ui.Column{Right: true}, ui.Column{Right: true}, ui.Column{})
 	for _, row := range rows {
 		err := table.Row(ui.Cell{Text: row.what, Style: row.style}, ui.Cell{Text: ui.BytesColumn(row.bytes), Style: row.style},
 			ui.Cell{Text: ui.Percent(row.bytes, w.pages), Style: row.style}, ui.Cell{Text: bar(row.bytes, w.pages, 30), Style: row.style})

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/ncruces/go-sqlite3"
@@ -24,9 +25,11 @@ type primary struct {
 	dir  string // for replicas
 }
 
-func openPrimary(t *testing.T, path string) *primary {
+// openPrimary opens the database; options are more parameters for the DSN, each with a "&" before it.
+func openPrimary(t *testing.T, path string, options ...string) *primary {
 	t.Helper()
-	p := &primary{t: t, path: path, dir: t.TempDir(), conn: connect(t, "file:"+path+"?vfs=pagetrail")}
+	dsn := "file:" + path + "?vfs=pagetrail" + strings.Join(options, "")
+	p := &primary{t: t, path: path, dir: t.TempDir(), conn: connect(t, dsn)}
 	if err := p.conn.Exec("PRAGMA busy_timeout=10000"); err != nil {
 		t.Fatal(err)
 	}
@@ -84,11 +87,7 @@ func (p *primary) content() []byte {
 	if _, _, err := p.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE); err != nil {
 		p.t.Fatalf("checkpoint: %v", err)
 	}
-	data, err := os.ReadFile(p.path)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return data
+	return read(p.t, p.path)
 }
 
 func (p *primary) trail() *journal.Trail {
@@ -100,8 +99,8 @@ func (p *primary) trail() *journal.Trail {
 	return trail
 }
 
-// hydrate makes the database of a TXID, as its file name and its bytes.
-func (p *primary) hydrate(trail *journal.Trail, id journal.TXID) (string, []byte) {
+// hydrate makes the database of a TXID and returns the name of its file.
+func (p *primary) hydrate(trail *journal.Trail, id journal.TXID) string {
 	p.t.Helper()
 	out := filepath.Join(p.dir, fmt.Sprintf("%d.db", id))
 	result, err := apply.Hydrate(p.t.Context(), trail, out, apply.AtTXID(id), nil)
@@ -111,11 +110,16 @@ func (p *primary) hydrate(trail *journal.Trail, id journal.TXID) (string, []byte
 	if result.Position.TXID != id {
 		p.t.Fatalf("hydrate TXID %d made TXID %d", id, result.Position.TXID)
 	}
-	data, err := os.ReadFile(out)
+	return out
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
 	if err != nil {
-		p.t.Fatal(err)
+		t.Fatal(err)
 	}
-	return out, data
+	return data
 }
 
 // same fails the test when a replica is not the copy taken at its TXID.

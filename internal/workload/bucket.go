@@ -111,7 +111,7 @@ func (b *Bucket) Run(ctx context.Context) error {
 // describe the stream. The schema's own PRAGMA asks for WAL.
 func (b *Bucket) Setup(ctx context.Context) error {
 	b.phase = "setup"
-	if err := b.conn.Exec(workloads.BucketStore); err != nil {
+	if err := b.schema(workloads.BucketStore); err != nil {
 		return err
 	}
 	return b.transact(ctx, "BEGIN", func() error {

@@ -81,7 +81,7 @@ func (d *Document) Run(ctx context.Context) error {
 // events and customers, in one that is.
 func (d *Document) Setup(ctx context.Context) error {
 	d.phase = "setup"
-	if err := d.conn.Exec(workloads.DocumentStore); err != nil {
+	if err := d.schema(workloads.DocumentStore); err != nil {
 		return err
 	}
 	return d.transact(ctx, "BEGIN IMMEDIATE", func() error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -16,9 +17,11 @@ type Commit struct {
 	State  State  // what the bucket store's oracle must find after it; zero for documents
 }
 
-// Hooks are called from the goroutine that runs the workload, between transactions, with the
+// Hooks are what a caller adds to a workload. The functions are called from the goroutine that runs the workload, between transactions, with the
 // writer's connection. Any of them may be nil; an error of a hook ends the workload.
 type Hooks struct {
+	// JournalMode is what the schema is made with, in place of its own WAL; "" leaves that.
+	JournalMode string
 	// Committed is called after each transaction that changed something.
 	Committed func(conn *sqlite3.Conn, c Commit) error
 	// RolledBack is called after a transaction that was given up on purpose.
@@ -132,6 +135,14 @@ func (s *session) integer(sql string, args ...any) (int64, error) {
 		return nil
 	}, args...)
 	return n, err
+}
+
+// schema makes the tables, each statement a transaction.
+func (s *session) schema(sql string) error {
+	if mode := s.hooks.JournalMode; mode != "" {
+		sql = strings.Replace(sql, "journal_mode=WAL", "journal_mode="+mode, 1)
+	}
+	return s.conn.Exec(sql)
 }
 
 // errGiveUp is returned by the body of a transaction that is meant to be rolled back.
