@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/pagetrail/pagetrail/internal/durable"
@@ -138,3 +139,6 @@ func isContent(err error) bool {
 	}
 	return false
 }
+
+// joinClose closes what is of no more use after an error.
+func joinClose(err error, c io.Closer) error { return errors.Join(err, c.Close()) }

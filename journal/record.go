@@ -36,17 +36,16 @@ type parts struct {
 
 // rawRecord is a record's header as decoded. Strings alias the block.
 type rawRecord struct {
-	after    state
-	kind     Kind
-	fullSum  bool
-	cut      uint32
-	origin   Origin
-	note     []byte
-	super    []byte
-	pages    uint32 // patched, in the last group
-	parts    parts
-	p, t, l  uint32 // lengths in the streams
-	allPages uint64 // patched, in all groups
+	after   state
+	kind    Kind
+	fullSum bool
+	cut     uint32
+	origin  Origin
+	note    []byte
+	super   []byte
+	pages   uint32 // patched, in the last group
+	parts   parts
+	p, t, l uint32 // lengths in the streams
 }
 
 // tx is the record as callers see it.
@@ -167,8 +166,8 @@ func (r *rawRecord) parse(f *fields, before *state) error {
 		r.after.sum = diff.Sum{}
 		r.cut = f.u32()
 	}
-	r.allPages = uint64(r.pages) + uint64(r.parts.pages)
-	if r.allPages > maxPageCount || r.pages == 0 && r.p+r.t+r.l != 0 || r.pages != 0 && r.p == 0 {
+	all := uint64(r.pages) + uint64(r.parts.pages)
+	if r.after.pageSize == 0 || all > maxPageCount || r.pages == 0 && r.p+r.t+r.l != 0 || r.pages != 0 && r.p == 0 {
 		f.fail()
 	}
 	if f.bad {

@@ -28,10 +28,11 @@ type sealedRecord struct {
 	body   diff.Body // of which only the lengths count
 }
 
-// add adds a record whose groups before the last are written already.
+// add adds a record whose groups before the last are written already. A block ends only with a record whose sum is
+// known in full, which in a source that is sealed itself is the last of each block.
 func (s *sealer) add(r *rawRecord, before state, b diff.Body) error {
 	c := &s.cur
-	if c.records > 0 && (c.records >= sealRecords || c.size()+b.Len() > sealBytes || r.parts.count > 0) {
+	if c.records > 0 && s.pending.tx.SumKnown && (c.records >= sealRecords || c.size()+b.Len() > sealBytes || r.parts.count > 0) {
 		if err := s.flush(); err != nil {
 			return err
 		}

@@ -71,7 +71,7 @@ func (t *tail) rewind() {
 // refresh reads what was appended since the last time. changed says that something is different.
 func (t *tail) refresh() (changed bool, err error) {
 	if t.hdr.sealed() {
-		return false, nil // the next file is not there yet: a crash came between
+		return false, nil // the next file is not there yet: a crash came between, or the trail is made of batches
 	}
 	size, err := t.f.Size()
 	if err != nil {

@@ -76,6 +76,9 @@ func (w *walker) next() (step, error) {
 		case err != nil:
 			return stepEOF, w.fail(w.br.off, err)
 		}
+		if !w.br.sealed && w.hdr.codec != codecRaw {
+			return stepEOF, w.fail(w.br.off, because(ErrCorrupt, "a compressed block in a segment that is not sealed"))
+		}
 		if err := w.checkChain(); err != nil {
 			return stepEOF, w.fail(w.br.off, err)
 		}
@@ -175,6 +178,9 @@ func (w *walker) tx() (step, error) {
 	if err := w.blk.load(&w.hdr, payload, w.parts, w.br.sealed); err != nil {
 		return stepEOF, err
 	}
+	if w.blk.pre.synced > w.br.off {
+		return stepEOF, because(ErrCorrupt, "block preamble")
+	}
 	if w.known && w.blk.pre.before != w.st {
 		return stepEOF, w.blk.mismatch(&w.st)
 	}
@@ -224,7 +230,7 @@ func (w *walker) named() (step, error) {
 		return stepEOF, err
 	}
 	if len(payload) < 9 || len(payload) > 8+maxName || !validName(string(payload[8:])) || w.hdr.codec != codecRaw ||
-		int(w.hdr.decoded) != len(payload) || w.known && TXID(w.hdr.first) > w.st.txid {
+		int(w.hdr.decoded) != len(payload) || w.br.sealed && w.hdr.records != 0 || w.known && TXID(w.hdr.first) > w.st.txid {
 		return stepEOF, because(ErrCorrupt, "restore point")
 	}
 	w.point = Point{Name: string(payload[8:]), TXID: TXID(w.hdr.first), Time: Time(le.Uint64(payload))}

@@ -3,7 +3,6 @@ package journal
 import (
 	"context"
 	"errors"
-	"io"
 	"slices"
 )
 
@@ -18,9 +17,6 @@ type Window struct {
 	Spans []Span // restorable, ascending; more than one when files are missing between
 	Gaps  []Span // TXIDs that files should hold and do not
 }
-
-// joinClose closes what is of no more use after an error.
-func joinClose(err error, c io.Closer) error { return errors.Join(err, c.Close()) }
 
 // Window says what can be restored: from the oldest base on, or from 0, the empty database, where the trail
 // still holds its first transaction. After a gap it begins again with the next base. Files are judged by their
