@@ -3,21 +3,39 @@ module github.com/pagetrail/pagetrail
 go 1.26.0
 
 require (
-	github.com/klauspost/compress v1.20.3
-	github.com/ncruces/go-sqlite3 v0.35.6
-	github.com/rogpeppe/go-internal v1.16.0
-	github.com/spf13/cobra v1.10.2
-	github.com/spf13/pflag v1.0.9
-	github.com/zeebo/xxh3 v1.1.0
-	golang.org/x/sys v0.49.0
-	golang.org/x/term v0.47.0
-	pgregory.net/rapid v1.3.0
+	github.com/johannesboyne/gofakes3 v1.2.0 // tests of journal/objstore/s3 and what is above it: a service in the test's process
+	github.com/klauspost/compress v1.20.3 // zstd: journal
+	github.com/minio/minio-go/v7 v7.4.1 // journal/objstore/s3: the protocol, its signatures and credentials
+	github.com/ncruces/go-sqlite3 v0.35.6 // SQLite: vfs, and the tests of everything; later versions do not build everywhere yet
+	github.com/rogpeppe/go-internal v1.16.0 // tests: scripts of internal/cli
+	github.com/spf13/cobra v1.10.2 // internal/cli
+	github.com/spf13/pflag v1.0.10 // internal/cli: the flags of cobra
+	github.com/zeebo/xxh3 v1.1.0 // the state checksum: diff
+	golang.org/x/sys v0.49.0 // locks and syncs: internal/durable, apply/follow
+	golang.org/x/term v0.47.0 // internal/ui: the width of a terminal
+	pgregory.net/rapid v1.3.0 // tests: models
 )
 
 require (
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/dustin/go-humanize v1.0.1 // indirect
+	github.com/google/uuid v1.6.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
-	github.com/klauspost/cpuid/v2 v2.2.10 // indirect
+	github.com/klauspost/cpuid/v2 v2.4.0 // indirect
+	github.com/klauspost/crc32 v1.3.0 // indirect
+	github.com/minio/crc64nvme v1.1.1 // indirect
+	github.com/minio/md5-simd v1.1.2 // indirect
 	github.com/ncruces/go-sqlite3-wasm/v6 v6.3.35304 // indirect
 	github.com/ncruces/julianday v1.0.0 // indirect
+	github.com/philhofer/fwd v1.2.0 // indirect
+	github.com/rs/xid v1.6.0 // indirect
+	github.com/ryszard/goskiplist v0.0.0-20150312221310-2dfbae5fcf46 // indirect
+	github.com/tinylib/msgp v1.6.4 // indirect
+	go.shabbyrobe.org/gocovmerge v0.0.0-20230507111327-fa4f82cfbf4d // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	golang.org/x/crypto v0.57.0 // indirect
+	golang.org/x/net v0.60.0 // indirect
+	golang.org/x/text v0.42.0 // indirect
 	golang.org/x/tools v0.50.0 // indirect
+	gopkg.in/ini.v1 v1.67.3 // indirect
 )
