@@ -1,0 +1,187 @@
+package archive_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/pagetrail/pagetrail/apply"
+	"github.com/pagetrail/pagetrail/diff"
+	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/journal/archive"
+	"github.com/pagetrail/pagetrail/journal/objstore"
+	"github.com/pagetrail/pagetrail/journal/objstore/mem"
+	"github.com/pagetrail/pagetrail/journal/ship"
+)
+
+// shipped makes an archive of n transactions in batches of about ten, and a base of size bytes.
+func shipped(t testing.TB, n, size int) (*mem.Store, string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "app.db-pagetrail")
+	w, err := journal.OpenWriter(dir, &journal.WriterOptions{Create: true})
+	if err == nil {
+		_, err = w.Lock()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	const pageSize = 4096
+	count := uint32(max(size/pageSize, 1))
+	b, err := w.CreateBase(pageSize, count, 1000, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum diff.Sum
+	page := make([]byte, pageSize)
+	for no := uint32(1); no <= count; no++ {
+		for i := range page {
+			page[i] = byte(uint64(no) * 0x9e3779b97f4a7c15 >> (i % 57) * uint64(i))
+		}
+		sum = sum.Add(diff.PageSum(no, page))
+		if err := b.WritePages(no, page); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := b.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	add := func(tx journal.Tx, body diff.Body, pages int) {
+		tx.Time, tx.PageSize, tx.PageCount, tx.Sum = 1000*journal.Time(w.Last().TXID+1), pageSize, count, sum
+		if _, err := w.Add(tx, body, pages, false); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(journal.Tx{Kind: journal.Base}, diff.Body{}, 0)
+	old := bytes.Clone(page)
+	var enc diff.Encoder
+	s := new(mem.Store)
+	for i := 1; i < n; i++ {
+		now := bytes.Clone(old)
+		copy(now[100:], fmt.Sprint("transaction ", i))
+		sum = sum.Sub(diff.PageSum(count, old)).Add(diff.PageSum(count, now))
+		body, kept := enc.Encode(diff.Body{}, pageSize, []diff.Page{{No: count, Old: old, New: now}})
+		add(journal.Tx{Note: fmt.Sprint(i)}, body, kept)
+		old = now
+		if i%10 == 0 || i == n-1 {
+			if _, err := ship.Run(t.Context(), dir, &ship.Options{Store: s, Once: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return s, dir
+}
+
+// What restoring costs: the head, a list, and each object that is needed about once.
+func TestRequestsOfARestore(t *testing.T) {
+	s, _ := shipped(t, 200, 5<<20)
+	m := new(objstore.Meter)
+	r, err := archive.Open(t.Context(), objstore.Metered(s, m), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := apply.HydrateTo(t.Context(), r.Trail, new(bytes.Buffer), apply.AtTXID(150), nil); err != nil {
+		t.Fatal(err)
+	}
+	calls, read := m.Counts()
+	if calls[objstore.OpList].Requests != 1 || calls[objstore.OpLoad].Requests != 1 {
+		t.Errorf("%+v", calls)
+	}
+	// 20 batches, 6 or 7 pieces of a base, and the question whether there is another batch.
+	if n := calls[objstore.OpGet].Requests; n < 20 || n > 32 || read > 7<<20 {
+		t.Errorf("%d gets, %d bytes", n, read)
+	}
+}
+
+// Many may read an archive at once; a small cache only costs requests.
+func TestReadersAtOnce(t *testing.T) {
+	s, dir := shipped(t, 120, 3<<20)
+	trail, err := journal.Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer trail.Close()
+	for _, cache := range []int64{1, 2 << 20, 64 << 20} {
+		r, err := archive.Open(t.Context(), s, &archive.Options{CacheBytes: cache})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for i := range 4 {
+			wg.Go(func() {
+				at := apply.AtTXID(journal.TXID(20 + 30*i))
+				var got, want bytes.Buffer
+				_, err := apply.HydrateTo(t.Context(), r.Trail, &got, at, nil)
+				_, wantErr := apply.HydrateTo(t.Context(), trail, &want, at, nil)
+				if err != nil || wantErr != nil || !bytes.Equal(got.Bytes(), want.Bytes()) {
+					t.Errorf("cache of %d, reader %d: %v, %v", cache, i, err, wantErr)
+				}
+			})
+		}
+		wg.Wait()
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// An archive that is read ends with its context or with Close, whatever is under way.
+func TestReadingEnds(t *testing.T) {
+	s, _ := shipped(t, 50, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err := archive.Open(ctx, s, &archive.Options{CacheBytes: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	for _, err = range r.Records(t.Context(), 1) {
+		if err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("after the context ended: %v", err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.Last(); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+// What writes to trails is refused by the files of an archive.
+func TestArchiveIsReadOnly(t *testing.T) {
+	s, _ := shipped(t, 20, 1)
+	before := 0
+	for range s.List(t.Context(), "", "") {
+		before++
+	}
+	r, err := archive.Open(t.Context(), objstore.ReadOnly(s), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if h := r.Head(); h.Writer.Name == "" || h.Epoch == 0 || h.Database != r.Identity().Database {
+		t.Errorf("head %+v", h)
+	}
+	if _, err := apply.Verify(t.Context(), r.Trail, nil); err != nil {
+		t.Error(err)
+	}
+	after := 0
+	for range s.List(t.Context(), "", "") {
+		after++
+	}
+	if before != after {
+		t.Errorf("%d objects became %d", before, after)
+	}
+}

@@ -1,0 +1,103 @@
+package archive
+
+import (
+	"container/list"
+	"context"
+	"io"
+	"sync"
+
+	"github.com/pagetrail/pagetrail/journal/objstore"
+)
+
+// blockBytes is what is fetched at once: most batches are smaller, so that one request gets all of one.
+const blockBytes = 1 << 20
+
+// cache holds pieces of objects. Safe for concurrent use; a piece that several want is fetched once.
+type cache struct {
+	store objstore.Bucket
+	ctx   context.Context // of all fetches: those who read files have none to give
+	limit int64
+
+	mu     sync.Mutex
+	blocks map[blockKey]*block // under mu
+	recent list.List           // of *block, the most recently used first; only those fetched; under mu
+	bytes  int64               // of those; under mu
+}
+
+type blockKey struct {
+	key string
+	no  int64
+}
+
+// block is a piece. Its data do not change after done is closed.
+type block struct {
+	at   blockKey
+	done chan struct{}
+	data []byte
+	size int64 // of the whole object
+	err  error
+	elem *list.Element // under the cache's mu
+}
+
+// get returns piece no of an object, and the size of the whole.
+func (c *cache) get(key string, no int64) ([]byte, int64, error) {
+	at := blockKey{key, no}
+	c.mu.Lock()
+	b, ok := c.blocks[at]
+	if ok && b.elem != nil {
+		c.recent.MoveToFront(b.elem)
+	}
+	if !ok {
+		if c.blocks == nil {
+			c.blocks = make(map[blockKey]*block)
+		}
+		b = &block{at: at, done: make(chan struct{})}
+		c.blocks[at] = b
+	}
+	c.mu.Unlock()
+	if ok {
+		<-b.done
+		return b.data, b.size, b.err
+	}
+	b.data, b.size, b.err = c.fetch(key, no)
+	c.keep(b)
+	close(b.done)
+	return b.data, b.size, b.err
+}
+
+// has says that a piece is there or on its way.
+func (c *cache) has(key string, no int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.blocks[blockKey{key, no}] != nil
+}
+
+// keep takes a fetched piece in, and lets the oldest go; errors are not kept.
+func (c *cache) keep(b *block) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if b.err != nil {
+		delete(c.blocks, b.at)
+		return
+	}
+	b.elem = c.recent.PushFront(b)
+	c.bytes += int64(len(b.data))
+	for c.bytes > c.limit && c.recent.Len() > 1 {
+		old := c.recent.Remove(c.recent.Back()).(*block)
+		c.bytes -= int64(len(old.data))
+		delete(c.blocks, old.at)
+	}
+}
+
+func (c *cache) fetch(key string, no int64) ([]byte, int64, error) {
+	body, size, err := c.store.Get(c.ctx, key, no*blockBytes, blockBytes)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer body.Close()
+	data := make([]byte, max(min(blockBytes, size-no*blockBytes), 0))
+	if _, err := io.ReadFull(body, data); err != nil {
+		return nil, 0, &objstore.Error{Op: objstore.OpGet, Store: "archive", Key: key, Err: err}
+	}
+	return data, size, nil
+}

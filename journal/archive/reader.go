@@ -1,0 +1,108 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/journal/objstore"
+)
+
+// Options for Open; nil means defaults.
+type Options struct {
+	// Name of the archive in messages; default "archive". That of a store in a directory should be the directory.
+	Name string
+	// CacheBytes is the memory for pieces of objects; default 32 MiB. Pieces are of 1 MiB, and one is always kept.
+	CacheBytes int64
+}
+
+func (o *Options) filled() Options {
+	var f Options
+	if o != nil {
+		f = *o
+	}
+	if f.Name == "" {
+		f.Name = "archive"
+	}
+	if f.CacheBytes <= 0 {
+		f.CacheBytes = 32 << 20
+	}
+	return f
+}
+
+// Reader is a trail whose files are objects. Close does not close the store.
+type Reader struct {
+	*journal.Trail
+	head   Head
+	files  *files
+	cancel context.CancelFunc
+}
+
+// Open opens the archive in a store for reading. ctx is that of all requests until Close. It costs the head, a list
+// and the last batch. ErrNotFound when there is no archive, or nothing was shipped to it yet.
+func Open(ctx context.Context, s objstore.Store, o *Options) (*Reader, error) {
+	opt := o.filled()
+	h, _, err := load(ctx, s, opt.Name)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	f := &files{head: h, cache: cache{store: s, ctx: ctx, limit: opt.CacheBytes}}
+	r := &Reader{head: h, files: f, cancel: cancel}
+	if r.Trail, err = f.open(ctx, s, opt.Name); err != nil {
+		cancel()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (f *files) open(ctx context.Context, s objstore.Bucket, name string) (*journal.Trail, error) {
+	var err error
+	if f.identity, err = f.head.identity().Encode(); err != nil {
+		return nil, err
+	}
+	if err := f.list(ctx, s); err != nil {
+		return nil, err
+	}
+	if len(f.names) == 0 {
+		return nil, &journal.Error{
+			Path: name, Offset: -1, Err: fmt.Errorf("the archive holds no transaction yet: %w", journal.ErrNotFound),
+			Hint: "held by " + f.head.Writer.String() + "; wait for its first batch",
+		}
+	}
+	return journal.Open(name, &journal.ReadOptions{FS: f})
+}
+
+// load reads the head.
+func load(ctx context.Context, s objstore.Store, name string) (Head, objstore.Tag, error) {
+	data, tag, err := s.Head(headKey).Load(ctx)
+	if errors.Is(err, objstore.ErrNotFound) {
+		return Head{}, "", &journal.Error{
+			Path: name, Offset: -1, Err: fmt.Errorf("no archive: there is no head: %w", journal.ErrNotFound),
+			Hint: "look at the prefix, or begin one with pagetrail ship",
+		}
+	}
+	if err != nil {
+		return Head{}, "", err
+	}
+	h, err := ParseHead(data)
+	if err != nil {
+		e := &journal.Error{Path: name + "/" + headKey, Offset: -1, Err: err, Hint: "bring the head back from a copy; batches and bases are as they were"}
+		if errors.Is(err, journal.ErrVersion) || errors.Is(err, journal.ErrFlag) {
+			e.Hint = "use a newer pagetrail"
+		}
+		return Head{}, "", e
+	}
+	return h, tag, nil
+}
+
+// Head is what the head said at Open.
+func (r *Reader) Head() Head { return r.head }
+
+// Close ends requests under way and forgets what was fetched.
+func (r *Reader) Close() error {
+	r.cancel()
+	r.files.fetching.Wait()
+	return r.Trail.Close()
+}

@@ -1,0 +1,177 @@
+package ship_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/pagetrail/pagetrail/apply"
+	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/journal/archive"
+	"github.com/pagetrail/pagetrail/journal/objstore"
+	"github.com/pagetrail/pagetrail/journal/objstore/mem"
+	"github.com/pagetrail/pagetrail/journal/ship"
+)
+
+// archived is a small archive of several batches.
+func archived(t testing.TB, seed uint64) (*primary, *mem.Store) {
+	p, s := newPrimary(t, seed), new(mem.Store)
+	p.base(true)
+	for range 5 {
+		p.commit(4)
+		once(t, p, s, ship.Options{})
+	}
+	return p, s
+}
+
+func content(t testing.TB, s objstore.Store, key string) []byte {
+	t.Helper()
+	body, _, err := s.Get(t.Context(), key, 0, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := io.ReadAll(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func put(t testing.TB, s objstore.Store, key string, data []byte) {
+	t.Helper()
+	if err := s.Put(t.Context(), key, bytes.NewReader(data), int64(len(data))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Whatever happens to an object, reading says what it is, and no state comes out that the primary never had.
+func TestDamagedArchive(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(t *testing.T, s *mem.Store, keys []string)
+		want  error
+	}{
+		"deleted":   {func(t *testing.T, s *mem.Store, k []string) { _ = s.Delete(t.Context(), k[2]) }, journal.ErrGap},
+		"truncated": {func(t *testing.T, s *mem.Store, k []string) { d := content(t, s, k[2]); put(t, s, k[2], d[:len(d)/2]) }, journal.ErrCorrupt},
+		"empty":     {func(t *testing.T, s *mem.Store, k []string) { put(t, s, k[2], nil) }, journal.ErrCorrupt},
+		"flipped": {func(t *testing.T, s *mem.Store, k []string) {
+			d := content(t, s, k[2])
+			d[len(d)/3] ^= 4
+			put(t, s, k[2], d)
+		}, journal.ErrCorrupt},
+		"swapped": {func(t *testing.T, s *mem.Store, k []string) {
+			a, b := content(t, s, k[1]), content(t, s, k[2])
+			put(t, s, k[1], b)
+			put(t, s, k[2], a)
+		}, journal.ErrCorrupt},
+		"foreign": {func(t *testing.T, s *mem.Store, k []string) {
+			_, other := archived(t, 2)
+			put(t, s, k[2], content(t, other, k[2]))
+		}, journal.ErrForeign},
+		"base deleted": {func(t *testing.T, s *mem.Store, _ []string) {
+			_ = s.Delete(t.Context(), "00000001/base/0000000000000001.base")
+		}, journal.ErrNotFound},
+		"base cut": {func(t *testing.T, s *mem.Store, _ []string) {
+			key := "00000001/base/0000000000000001.base"
+			put(t, s, key, content(t, s, key)[:200])
+		}, journal.ErrCorrupt},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, s := archived(t, 1)
+			c.spoil(t, s, batches(t, s))
+			r := openArchive(t, s)
+			if _, err := apply.Verify(t.Context(), r.Trail, nil); !errors.Is(err, c.want) {
+				t.Errorf("verify: %v, want %v", err, c.want)
+			} else {
+				t.Log(err)
+			}
+			good := 0
+			for id := journal.TXID(1); id <= p.last(); id++ {
+				var out bytes.Buffer
+				if _, err := apply.HydrateTo(t.Context(), r.Trail, &out, apply.AtTXID(id), nil); err == nil {
+					if good++; !bytes.Equal(out.Bytes(), p.images[id]) {
+						t.Errorf("transaction %d is not what the primary had", id)
+					}
+				}
+			}
+			if name == "deleted" && good == 0 || strings.HasPrefix(name, "base") && good > 0 {
+				t.Errorf("%d transactions can be restored", good)
+			}
+		})
+	}
+}
+
+// A shipper does not go on after an archive whose end is damaged or whose head it does not understand.
+func TestShippingToADamagedArchive(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(t *testing.T, s *mem.Store, keys []string)
+		want  error
+	}{
+		"last cut":   {func(t *testing.T, s *mem.Store, k []string) { put(t, s, k[len(k)-1], []byte("?")) }, journal.ErrCorrupt},
+		"last other": {func(t *testing.T, s *mem.Store, k []string) { put(t, s, k[len(k)-1], content(t, s, k[0])) }, journal.ErrForeign},
+		"head newer": {func(t *testing.T, s *mem.Store, _ []string) { put(t, s, "head", []byte(`{"format":2,"shards":3}`)) }, journal.ErrVersion},
+		"head odd": {func(t *testing.T, s *mem.Store, _ []string) {
+			put(t, s, "head", bytes.Replace(content(t, s, "head"), []byte(`"epoch"`), []byte(`"era"`), 1))
+		}, journal.ErrFlag},
+		"head cut":  {func(t *testing.T, s *mem.Store, _ []string) { put(t, s, "head", content(t, s, "head")[:20]) }, journal.ErrCorrupt},
+		"head gone": {func(t *testing.T, s *mem.Store, _ []string) { _ = s.Delete(t.Context(), "head") }, journal.ErrForeign},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, s := archived(t, 1)
+			c.spoil(t, s, batches(t, s))
+			before := keys(t, s)
+			p.commit(2)
+			_, err := ship.Run(t.Context(), p.dir, &ship.Options{Store: s, Once: true, Archive: "s3://bucket/app"})
+			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), "s3://bucket/app") {
+				t.Errorf("error is %v, want %v", err, c.want)
+			}
+			if after := keys(t, s); len(after) != len(before) {
+				t.Errorf("objects %v became %v", before, after)
+			}
+			if strings.HasPrefix(name, "head") {
+				if _, err := archive.Open(t.Context(), s, nil); err == nil {
+					t.Error("it can be opened for reading")
+				}
+			}
+		})
+	}
+}
+
+// A hint that points beyond the end, which no writer makes, costs a list and nothing else.
+func TestHintBeyondTheEnd(t *testing.T) {
+	p, s := archived(t, 3)
+	h, err := archive.ParseHead(content(t, s, "head"))
+	p.check(err)
+	h.Next = 1 << 40
+	data, err := h.Encode()
+	p.check(err)
+	put(t, s, "head", data)
+	p.commit(1)
+	m := new(objstore.Meter)
+	once(t, p, objstore.Metered(s, m), ship.Options{})
+	if calls, _ := m.Counts(); calls[objstore.OpCreate].Requests != 3 { // two of the probe
+		t.Errorf("%+v", calls)
+	}
+	p.checkArchive(s, p.last(), 2)
+}
+
+func FuzzParseHead(f *testing.F) {
+	_, s := archived(f, 4)
+	f.Add(content(f, s, "head"))
+	f.Add([]byte(`{"format":2}`))
+	f.Add([]byte(`{"format":1,"database":"000102030405060708090a0b0c0d0e0f","timeline":1,"epoch":1,"writer":{"id":"","name":"","since":0},"next":0}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		h, err := archive.ParseHead(data)
+		if err != nil {
+			return
+		}
+		again, err := h.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g, err := archive.ParseHead(again); err != nil || g != h {
+			t.Errorf("%+v became %+v, %v", h, g, err)
+		}
+	})
+}

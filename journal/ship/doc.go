@@ -1,0 +1,33 @@
+// Package ship moves a trail into an archive while it grows.
+//
+//	err := ship.Run(ctx, "app.db-pagetrail", &ship.Options{Store: store, Name: "web-1"})
+//
+// # The outbox is the trail
+//
+// There is no queue and no state of its own: what is to be shipped is what the trail has and the archive has not. So a
+// shipper may be killed at any moment, may be away for days, and goes on where the archive ends. The archive is asked
+// where that is once, when shipping begins; then nothing is requested until something is committed.
+//
+// # In what order
+//
+//  1. Look: the head and the last batch. The trail must hold the transaction that the archive ends with, else the two
+//     are different histories, and nothing is written.
+//  2. Claim the head. From now on the writer before stops, at its next batch.
+//  3. Bases that the archive lacks, of transactions up to the next batch's last: a base first, so that at no moment
+//     there is a transaction that cannot be restored for want of its base.
+//  4. Options.Sync: the primary makes durable what the batch will hold. So an archive never runs ahead of a primary
+//     that lost power.
+//  5. The batch, created under the name of its first transaction if there is none of that name. When there is one, it
+//     is what an earlier try wrote, or somebody else: its last transaction is compared with the trail's.
+//
+// Each step may be done again, whatever became of it before: nothing is lost, and nothing is there twice, because the
+// name of what comes next is given by what is there.
+//
+// # What goes wrong
+//
+// An answer of the store that is none (a timeout, a 503) is tried again for ever, with pauses that grow to
+// Options.MostPause; commits do not wait for it. A clear answer ends Run: another writer holds the archive
+// (*archive.HeldError), another history is in it (journal.ErrDiverged), the credentials are refused.
+//
+// A restore point travels with the transaction that follows it.
+package ship

@@ -1,0 +1,88 @@
+package ship
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+
+	"github.com/pagetrail/pagetrail/internal/durable"
+)
+
+// spoolBytes is what a batch may take in memory; a larger one goes to a temporary file.
+const spoolBytes = 4 << 20
+
+// spool is a file for one batch after the other. It is never durable: what is lost with it is made again.
+type spool struct {
+	fs   durable.FS
+	dir  string
+	mem  []byte
+	size int64
+	file durable.File // nil while all is in memory
+}
+
+var _ durable.File = (*spool)(nil)
+
+func (s *spool) WriteAt(p []byte, off int64) (int, error) {
+	end := off + int64(len(p))
+	if s.file == nil && end > spoolBytes {
+		if err := s.spill(); err != nil {
+			return 0, err
+		}
+	}
+	s.size = max(s.size, end)
+	if s.file != nil {
+		return s.file.WriteAt(p, off)
+	}
+	if n := int64(len(s.mem)); end > n {
+		s.mem = append(s.mem, make([]byte, end-n)...)
+	}
+	return copy(s.mem[off:], p), nil
+}
+
+// spill moves what there is to a file.
+func (s *spool) spill() error {
+	name := filepath.Join(s.dir, fmt.Sprintf("pagetrail-ship-%016x.tmp", rand.Uint64()))
+	f, err := s.fs.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("spool of a batch: %w", err)
+	}
+	if _, err := f.WriteAt(s.mem, 0); err != nil {
+		return fmt.Errorf("spool of a batch: %w", errors.Join(err, f.Close(), s.fs.Remove(name)))
+	}
+	s.file, s.mem = f, s.mem[:0]
+	return nil
+}
+
+func (s *spool) ReadAt(p []byte, off int64) (int, error) {
+	if s.file != nil {
+		return s.file.ReadAt(p, off)
+	}
+	if off >= int64(len(s.mem)) {
+		return 0, io.EOF
+	}
+	n := copy(p, s.mem[off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// reset makes it empty, in memory.
+func (s *spool) reset() error {
+	s.mem, s.size = s.mem[:0], 0
+	if s.file == nil {
+		return nil
+	}
+	f := s.file
+	s.file = nil
+	return errors.Join(f.Close(), s.fs.Remove(f.Name()))
+}
+
+func (s *spool) Truncate(int64) error { return errors.ErrUnsupported }
+func (s *spool) Sync() error          { return nil }
+func (s *spool) Size() (int64, error) { return s.size, nil }
+func (s *spool) Name() string         { return "batch" }
+func (s *spool) Close() error         { return s.reset() }
