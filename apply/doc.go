@@ -47,6 +47,6 @@
 // The package never writes to a trail, takes no lock, and may read one that is
 // being appended to. It knows no SQLite driver: pages are bytes to it.
 //
-// Functions are safe for concurrent use on different trails; a
-// [journal.Trail] and a State are for one goroutine at a time.
+// Functions are safe for concurrent use; a State is for one goroutine at a
+// time.
 package apply

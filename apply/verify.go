@@ -11,8 +11,7 @@ import (
 
 // VerifyOptions for Verify; nil means defaults.
 type VerifyOptions struct {
-	// FS is the file system of the trail and of the scratch file; default
-	// durable.OS.
+	// FS is the file system of the scratch file; default durable.OS.
 	FS durable.FS
 	// TempDir is for the scratch file, which grows to the size of the
 	// database; default os.TempDir().
@@ -124,15 +123,10 @@ type verifier struct {
 	read   map[journal.TXID]bool // bases whose pages have been read in full
 }
 
-// scan reads every byte, through a Trail of its own: one is for one goroutine.
+// scan reads every byte, beside the replay.
 func (v *verifier) scan(ctx context.Context) (journal.Summary, error) {
-	trail, err := journal.Open(v.trail.Dir(), &journal.ReadOptions{FS: v.opt.FS})
-	if err != nil {
-		return journal.Summary{}, err
-	}
-	defer trail.Close()
 	var all int64
-	summary, err := trail.Verify(ctx, func(done, total int64) {
+	summary, err := v.trail.Verify(ctx, func(done, total int64) {
 		all = total
 		v.meter.report(Progress{Phase: PhaseScan, Bytes: done, BytesTotal: total}, false)
 	})
