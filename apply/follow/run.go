@@ -1,0 +1,177 @@
+package follow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+// Run keeps the file at path in step with the source until the context ends,
+// which is no error, or something cannot be put right. With Options.Once it
+// returns as soon as the replica is where the source is.
+func Run(ctx context.Context, path string, src Source, o *Options) error {
+	opt := o.withDefaults()
+	poll := poller{o: &opt}
+	var r *Replica
+	for {
+		var n int
+		var err error
+		if r == nil {
+			r, err = Open(ctx, path, src, &opt)
+		}
+		if err == nil {
+			n, err = r.CatchUp(ctx)
+		}
+		switch {
+		case ctx.Err() != nil && !opt.Once:
+			return closed(r, nil)
+		case errors.Is(err, ErrNothing) && !opt.Once:
+			r = nil
+		case errors.Is(err, ErrChanged):
+			err = r.release()
+			r = nil
+			if err != nil {
+				return err
+			}
+			continue
+		case err != nil, opt.Once:
+			return closed(r, err)
+		}
+		if err := poll.wait(ctx, n > 0); err != nil {
+			return closed(r, nil)
+		}
+	}
+}
+
+func closed(r *Replica, err error) error {
+	if r == nil {
+		return err
+	}
+	return errors.Join(err, r.Close())
+}
+
+// poller looks often after something came, and ever less often when nothing
+// does.
+type poller struct {
+	o     *Options
+	pause time.Duration
+}
+
+func (p *poller) wait(ctx context.Context, busy bool) error {
+	if busy {
+		p.pause = p.o.PollMin
+	} else {
+		p.pause = min(max(p.pause+p.pause/16, p.o.PollMin), p.o.PollMax)
+	}
+	return p.o.Wait(ctx, p.pause)
+}
+
+// CatchUp applies what the source has, and returns how many transactions that
+// were. Nothing to apply is no error.
+func (r *Replica) CatchUp(ctx context.Context) (int, error) {
+	if r.failed != nil {
+		return 0, r.failed
+	}
+	if err := r.intact(); err != nil {
+		return 0, err
+	}
+	last, err := r.src.Refresh(ctx)
+	if err != nil {
+		return 0, err
+	}
+	r.known = last.TXID
+	from := r.pos.TXID
+	if r.damaged != "" {
+		if err := r.repair(ctx, last.TXID, r.damaged); err != nil {
+			return 0, fmt.Errorf("repair of replica %s: %w", r.path, err)
+		}
+	}
+	if last.TXID < r.pos.TXID {
+		if err := r.rewind(ctx, last); err != nil {
+			return 0, err
+		}
+		return 0, nil
+	}
+	for r.pos.TXID < last.TXID {
+		if err := r.follow(ctx, last); err != nil {
+			return int(r.pos.TXID - from), err
+		}
+	}
+	if f := r.o.Events.CaughtUp; f != nil {
+		f(r.pos.Position)
+	}
+	return int(r.pos.TXID - from), nil
+}
+
+// rewind makes the source's last state that of a replica whose own is not in
+// the source's history, if that is wanted.
+func (r *Replica) rewind(ctx context.Context, last journal.Tx) error {
+	if !r.o.Rewind {
+		if err := r.sameHistory(ctx, r.pos); err != nil {
+			return fmt.Errorf("replica %s: %w", r.path, err)
+		}
+		return nil // the source has it after all
+	}
+	return r.repair(ctx, last.TXID, fmt.Sprintf("its transaction %d is not in the source's history", r.pos.TXID))
+}
+
+// follow applies records until they end, or something other than a record is
+// needed, which it does. What it applied before an error is committed.
+func (r *Replica) follow(ctx context.Context, last journal.Tx) error {
+	s := &r.stage
+	for rec, err := range r.src.Records(ctx, r.pos.TXID+1) {
+		if err == nil && rec.Kind == journal.Base {
+			id := rec.TXID
+			if err := r.commit(ctx); err != nil {
+				return err
+			}
+			return r.repair(ctx, id, "")
+		}
+		if err == nil && rec.PageSize != s.size {
+			err = r.commit(ctx)
+		}
+		if err == nil {
+			err = s.add(ctx, rec)
+		}
+		if err != nil {
+			return r.settleError(ctx, last, err)
+		}
+		if s.txs >= r.o.BatchTransactions || len(s.dirty)*s.size >= r.o.BatchBytes || s.size != r.hdr.PageSize {
+			if err := r.commit(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return r.commit(ctx)
+}
+
+// settleError commits what came before the error, and decides what it means.
+func (r *Replica) settleError(ctx context.Context, last journal.Tx, err error) error {
+	at := r.stage.pos.TXID + 1
+	if e := r.commit(ctx); e != nil {
+		return e
+	}
+	switch {
+	case isRange(err):
+		var e *journal.RangeError
+		if errors.As(err, &e) && e.First > at {
+			return r.repair(ctx, last.TXID, fmt.Sprintf("the source no longer holds transaction %d", at))
+		}
+	case isMismatch(err):
+		// Either the record is wrong, or the pages it was applied to are.
+		sum, e := r.checksum(ctx)
+		if e != nil {
+			return e
+		}
+		if sum != r.pos.Sum {
+			return r.repair(ctx, last.TXID, "another program changed the replica's file")
+		}
+		if e := r.sameHistory(ctx, r.pos); errors.Is(e, journal.ErrDiverged) {
+			return r.rewind(ctx, last)
+		}
+	}
+	return fmt.Errorf("replica %s stays at transaction %d: %w", r.path, r.pos.TXID, err)
+}
