@@ -1,8 +1,10 @@
 package capture
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"os"
 
 	"github.com/pagetrail/pagetrail/diff"
 	"github.com/pagetrail/pagetrail/internal/sqlitefile"
@@ -20,6 +22,7 @@ import (
 // durable too, so it was not a power cut that took them, but somebody who put
 // an older file in the place of the database. That is a catch-up.
 func (db *DB) align(src files) (found bool, err error) {
+	db.syncMain()
 	fs, err := db.fileStates(src, math.MaxUint32)
 	if err != nil || len(fs.states) == 0 {
 		return false, err
@@ -57,6 +60,27 @@ func (db *DB) alignEnd(src files) (found bool, err error) {
 		return false, nil
 	}
 	return true, db.standAt(src, fs, at)
+}
+
+// syncMain makes a database that SQLite wrote without syncs durable, before it
+// is read as a whole: else a power cut could still take what was read.
+func (db *DB) syncMain() {
+	db.mainSynced = false
+	if !db.table.stamp.Loose {
+		return
+	}
+	f, err := db.opt.FS.OpenFile(db.path, os.O_RDWR, 0)
+	if err != nil {
+		return // then it stays as doubtful as it was
+	}
+	db.mainSynced = errors.Join(f.Sync(), f.Close()) == nil
+}
+
+// tighten takes back what table.loosen noted, when all pages were compared.
+func (db *DB) tighten() {
+	if db.mainSynced {
+		db.table.stamp.Loose = false
+	}
 }
 
 // fileState is a state that SQLite's files have.
@@ -234,7 +258,7 @@ func (db *DB) standAt(src files, fs *fileStates, at int) error {
 		tx.Origin = journal.Origin{}
 	}
 	db.wal.lose()
-	db.table.stamp.Loose = false
+	db.tighten()
 	return db.table.flush(tx)
 }
 

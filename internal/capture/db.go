@@ -63,19 +63,20 @@ type DB struct {
 	opt  Options
 	refs int // guarded by registry.mu
 
-	mu       sync.Mutex // guards what follows; taken before the trail's lock
-	w        *journal.Writer
-	table    *table
-	b        builder
-	last     journal.Tx // state after the last committed transaction
-	attached bool       // trail and database were brought to agreement
-	doubt    bool       // ... and something happened since that may have parted them
-	wal      walState
-	walRefs  int         // connections that have the WAL open
-	own      ownFiles    // handles of our own on database, WAL and wal-index
-	running  atomic.Bool // the goroutine that encodes is there
-	wake     chan struct{}
-	stopped  chan struct{}
+	mu         sync.Mutex // guards what follows; taken before the trail's lock
+	w          *journal.Writer
+	table      *table
+	b          builder
+	last       journal.Tx // state after the last committed transaction
+	attached   bool       // trail and database were brought to agreement
+	doubt      bool       // ... and something happened since that may have parted them
+	wal        walState
+	mainSynced bool        // syncMain has been done for the comparison under way
+	walRefs    int         // connections that have the WAL open
+	own        ownFiles    // handles of our own on database, WAL and wal-index
+	running    atomic.Bool // the goroutine that encodes is there
+	wake       chan struct{}
+	stopped    chan struct{}
 
 	walMu        sync.Mutex // serialises opening and closing of the WAL; taken before mu
 	commits      commitLog

@@ -373,7 +373,7 @@ func (db *DB) compareWith(v view, trusted bool, suspect map[uint32]bool) error {
 	db.last = tx
 	db.wal.located = v.origin.WAL
 	tx.Origin = v.origin
-	db.table.stamp.Loose = false
+	db.tighten()
 	return db.table.flush(tx)
 }
 
