@@ -1,0 +1,157 @@
+package crashtest_test
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/pagetrail/pagetrail/internal/crashfs"
+)
+
+// TestDyingConnection has a connection panic in mid-transaction, in a process
+// that lives on and never closes it. Its descriptors are gone a while later, as
+// the collector has it. Another connection, open all the time, goes on.
+func TestDyingConnection(t *testing.T) {
+	deaths := 0
+	for _, c := range combos() {
+		t.Run(c[0]+"/"+c[1], func(t *testing.T) {
+			set := setup{journal: c[0], sync: c[1], pageSize: 512, cache: 5, conns: 1, inline: true}
+			die := func(name string, hook func(crashfs.Op) bool) bool {
+				died, err := dieOnce(set, tempDir(t), hook)
+				if err != nil {
+					t.Errorf("%v: %s: %v", set, name, err)
+				}
+				if died {
+					deaths++
+				}
+				return died
+			}
+			if !die("in a function of SQL", nil) {
+				t.Error("the function did not end the connection")
+			}
+			if set.wal() {
+				return // what panics below the WAL is recovered by the VFS
+			}
+			for _, kind := range []crashfs.Kind{crashfs.Create, crashfs.Write, crashfs.Sync, crashfs.Remove, crashfs.Truncate} {
+				for n := 0; ; n += 1 + n/4 {
+					seen := 0
+					died := die(fmt.Sprintf("in %s number %d of the journal", kind, n), func(op crashfs.Op) bool {
+						if op.Kind != kind || op.Name != dbName+"-journal" {
+							return false
+						}
+						seen++
+						return seen-1 == n
+					})
+					if !died {
+						break
+					}
+				}
+			}
+		})
+	}
+	t.Logf("%d connections died", deaths)
+}
+
+// dieOnce has a connection die at the operation that hook says, or, if it is
+// nil, in a function of SQL. died is false when neither came.
+func dieOnce(set setup, temp string, hook func(crashfs.Op) bool) (died bool, err error) {
+	w, err := newWorld(set, 1, temp)
+	if err != nil {
+		return false, err
+	}
+	defer w.close()
+	before := w.m.Databases()
+	victim, err := w.m.open(w.m.ours, w.params())
+	if err != nil {
+		return false, err
+	}
+	err = victim.Exec(fmt.Sprintf("PRAGMA journal_mode=%s; PRAGMA synchronous=%s; PRAGMA cache_size=3", set.journal, set.sync))
+	if err != nil {
+		return false, err
+	}
+	if hook == nil {
+		err := victim.CreateFunction("boom", 1, 0, func(_ sqlite3.Context, args ...sqlite3.Value) {
+			if args[0].Int() > 12 {
+				panic("boom")
+			}
+		})
+		if err != nil {
+			return false, err
+		}
+	} else {
+		w.m.OnOp(func(op crashfs.Op) crashfs.Fault {
+			if hook(op) {
+				panic("boom")
+			}
+			return crashfs.Fault{}
+		})
+	}
+	func() {
+		defer func() { died = recover() != nil }()
+		err = victim.Exec(fatal(set, hook == nil))
+	}()
+	w.m.OnOp(nil)
+	if !died {
+		if hook == nil {
+			return false, err
+		}
+		return false, victim.Close()
+	}
+	w.m.Abandon(before)
+	return true, w.goOn()
+}
+
+// fatal is what the connection dies of. In WAL mode it dies reading: the
+// mapping of the wal-index holds a write lock as long as the process lives, so
+// that nobody could go on after a writer.
+func fatal(set setup, inSQL bool) string {
+	if set.wal() {
+		return "INSERT INTO t(a,b) VALUES(7, zeroblob(900)); SELECT sum(boom(value)) FROM t, json_each('[1,12,13]')"
+	}
+	n := "value"
+	if inSQL {
+		n = "coalesce(boom(value), value)"
+	}
+	return "BEGIN; INSERT INTO t(a,b) SELECT " + n + ", zeroblob(400) FROM json_each('[1,2,3,4,5,6,7,8,9,10,11,12,13,14]'); UPDATE meta SET step=5; COMMIT"
+}
+
+// goOn writes through the connection that lives, and through a new one.
+func (w *world) goOn() error {
+	c := w.conns[0]
+	for i := range 3 {
+		if err := c.Exec(fmt.Sprintf("INSERT INTO t(a,b) VALUES(%d, zeroblob(100)); UPDATE meta SET step=%d", i, own+i)); err != nil {
+			return fmt.Errorf("the other connection: %w", err)
+		}
+	}
+	late, err := w.m.open(w.m.ours, w.params())
+	if err != nil {
+		return err
+	}
+	if err := late.Exec(fmt.Sprintf("UPDATE meta SET step=%d", own+3)); err != nil {
+		return fmt.Errorf("a new connection: %w", err)
+	}
+	if err := late.Close(); err != nil {
+		return err
+	}
+	if w.set.wal() {
+		if err := c.Exec("PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
+			return err
+		}
+	}
+	txs, db, err := w.m.replay()
+	if err != nil {
+		return err
+	}
+	m, err := mountDisk(w.killed())
+	if err != nil {
+		return err
+	}
+	defer m.unmount()
+	want, err := m.judge()
+	if err == nil && !bytes.Equal(db, want.db) {
+		err = fmt.Errorf("the trail gives %s; %s", difference(db, want.db), describe(txs))
+	}
+	return err
+}
