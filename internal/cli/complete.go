@@ -41,7 +41,10 @@ func completeFlag(values func(*journal.Trail) []string) completion {
 }
 
 func fromTrail(arg string, values func(*journal.Trail) []string) ([]string, cobra.ShellCompDirective) {
-	t, err := openTrail(arg)
+	if isURL(arg) { // a shell should not wait for a network, nor pay for requests
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	t, err := openTrail(context.Background(), arg)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/pagetrail/pagetrail/apply"
 	"github.com/pagetrail/pagetrail/internal/ui"
 	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/journal/objstore"
 )
 
 // Code is what a command ends with. The numbers are a promise to scripts: none is ever reused.
@@ -107,7 +108,7 @@ func codeOf(err error) Code {
 		return Done
 	case errors.As(err, &quiet):
 		return quiet.code
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.Is(err, objstore.ErrKey):
 		return Usage
 	case errors.Is(err, context.Canceled):
 		return Interrupted
@@ -119,7 +120,7 @@ func codeOf(err error) Code {
 		return Damaged
 	case errors.Is(err, journal.ErrGap), errors.Is(err, journal.ErrDiverged):
 		return Gap
-	case errors.Is(err, journal.ErrRange), errors.Is(err, journal.ErrNotFound):
+	case errors.Is(err, journal.ErrRange), errors.Is(err, journal.ErrNotFound), errors.Is(err, objstore.ErrNoBucket):
 		return Nothing
 	}
 	return Failed
@@ -207,6 +208,8 @@ func hintFor(err error) string {
 		return "run it as a user who may, or name another place"
 	case errors.Is(err, journal.ErrVersion), errors.Is(err, journal.ErrFlag):
 		return "a newer pagetrail wrote this; upgrade this one, or read it on the machine that wrote it"
+	case isHeld(err):
+		return "two programs ship to one place: stop one of them, or give it a prefix of its own"
 	case errors.Is(err, journal.ErrLocked):
 		return "another process is writing; try again when it is done"
 	}

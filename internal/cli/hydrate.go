@@ -92,7 +92,7 @@ func (o *hydrateOptions) run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	t, err := openTrail(o.trail)
+	t, err := openTrail(ctx, o.trail)
 	if err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func (o *logOptions) run(ctx context.Context, env *Env) error {
 	if o.limit < 0 {
 		return usagef("--limit %d: it cannot be negative; 0 lists all", o.limit)
 	}
-	t, err := openTrail(o.trail)
+	t, err := openTrail(ctx, o.trail)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ first. A name may be given again; hydrate takes the latest.
 }
 
 func (o *pointsOptions) run(ctx context.Context, env *Env) error {
-	t, err := openTrail(o.trail)
+	t, err := openTrail(ctx, o.trail)
 	if err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ type tailJSON struct {
 }
 
 func (o *statusOptions) run(ctx context.Context, env *Env) error {
-	t, err := openTrail(o.trail)
+	t, err := openTrail(ctx, o.trail)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -14,7 +15,10 @@ import (
 const trailSuffix = "-pagetrail"
 
 // openTrail finds the trail that an argument means and opens it for reading.
-func openTrail(arg string) (*openedTrail, error) {
+func openTrail(ctx context.Context, arg string) (*openedTrail, error) {
+	if isURL(arg) {
+		return openArchive(ctx, arg)
+	}
 	dir, err := trailDir(arg)
 	if err != nil {
 		return nil, err

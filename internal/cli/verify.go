@@ -74,7 +74,7 @@ type problemJSON struct {
 }
 
 func (o *verifyOptions) run(ctx context.Context, env *Env) error {
-	t, err := openTrail(o.trail)
+	t, err := openTrail(ctx, o.trail)
 	if err != nil {
 		return err
 	}
@@ -89,6 +89,12 @@ func (o *verifyOptions) run(ctx context.Context, env *Env) error {
 		}
 	}})
 	progress.finish()
+	if t.damage != nil { // what is cut off was not verified
+		report.Problems = append(report.Problems, apply.Problem{Err: t.damage})
+		if err == nil {
+			err = t.damage
+		}
+	}
 	if err != nil && len(report.Problems) == 0 {
 		return err
 	}

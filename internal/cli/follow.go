@@ -1,0 +1,183 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/pagetrail/pagetrail/apply/follow"
+	"github.com/pagetrail/pagetrail/internal/ui"
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+type followOptions struct {
+	trail   string
+	replica string
+	once    bool
+	full    bool
+	rewind  bool
+	json    bool
+}
+
+func (o *followOptions) addFlags(f *pflag.FlagSet) {
+	f.BoolVar(&o.once, "once", false, "end when the replica is where the trail is")
+	f.BoolVar(&o.rewind, "rewind", false, "take a replica that is ahead of the trail, or beside it, back")
+	f.BoolVar(&o.full, "full", false, "make every commit of the replica durable before readers see it")
+	f.BoolVar(&o.json, "json", false, "one JSON object a line on stdout for everything that happens")
+}
+
+func newFollow(env *Env) *cobra.Command {
+	o := &followOptions{}
+	cmd := &cobra.Command{
+		Use:   "follow TRAIL|DB REPLICA [FLAG]...",
+		Short: "Keep a replica that any SQLite program can read in step",
+		Example: examples(
+			"pagetrail follow app.db replica.db          # until interrupted",
+			"pagetrail follow app.db replica.db --once   # catch up and end",
+		),
+		Long: `Keep REPLICA, an ordinary SQLite file, in step with a trail on this machine,
+transaction by transaction, while other programs read it. They see whole
+transactions, each checked against the state checksum in the trail before a byte of
+the replica changes, and are never made to wait. They cannot write: the replica is
+locked for writing as long as it is followed into.
+
+REPLICA is made if it does not exist. If it does, it must be in some state of the
+trail's history, a hydrated copy for instance. Killed at any moment, the next follow
+goes on from there. What another program wrote to it in between is found and put
+right, page by page.
+
+While followed into, REPLICA has REPLICA-wal and REPLICA-shm beside it, which belong
+to it: copy it with SQLite's own means only. When it ends and nobody has the replica
+open, follow leaves one file, byte for byte the primary's; else the last program to
+close it does. REPLICA-pos says where it was.
+
+A replica that is ahead of the trail or beside it, because the trail is another's or
+older than what was followed, is refused unless --rewind is given: then what only the
+replica has is lost.
+
+It ends with code 0 when interrupted, unless --once was not done.
+
+` + trailHelp,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return &hintError{usagef("which trail, into which replica? %s", cmd.UseLine()), "see: " + cmd.CommandPath() + " --help"}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.trail, o.replica = args[0], args[1]
+			return o.run(cmd.Context(), env)
+		},
+		Annotations: codes(Damaged, Gap, Nothing, Locked),
+	}
+	o.addFlags(cmd.Flags())
+	return cmd
+}
+
+// followJSON is a line of follow --json.
+type followJSON struct {
+	Event        string           `json:"event"` // attached, applied, repaired, waiting, ended
+	Position     journal.Position `json:"position"`
+	Transactions int              `json:"transactions,omitempty"`
+	Pages        int              `json:"pages,omitempty"`
+	Behind       uint64           `json:"behind_transactions"`
+	Delay        float64          `json:"delay_seconds,omitempty"`
+	Reason       string           `json:"reason,omitempty"`
+}
+
+func (o *followOptions) run(ctx context.Context, env *Env) error {
+	t, err := openTrail(ctx, o.trail)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	r := &followReport{o: o, env: env, start: env.Now()}
+	err = follow.Run(ctx, o.replica, follow.TrailSource(t.Trail, ""), &follow.Options{
+		Once: o.once, SyncEachCommit: o.full, Rewind: o.rewind,
+		Events: follow.Events{Attached: r.attached, Applied: r.applied, Repaired: r.repaired, Waiting: r.waiting},
+	})
+	if err == nil {
+		err = r.err
+	}
+	if err != nil {
+		return o.explain(err)
+	}
+	return r.ended()
+}
+
+// explain adds what to do about an error of following.
+func (o *followOptions) explain(err error) error {
+	switch {
+	case errors.Is(err, journal.ErrLocked):
+		return withHint(err, "end the program that writes to %s, or the other follow", o.replica)
+	case errors.Is(err, journal.ErrCorrupt):
+		return withHint(err, "how bad it is: pagetrail verify %s", o.trail)
+	case errors.Is(err, journal.ErrDiverged):
+		return withHint(err, "if the trail is sound (pagetrail verify %s), --rewind makes the replica what it says", o.trail)
+	}
+	return err
+}
+
+// followReport tells people in sentences and programs in JSON what happens.
+type followReport struct {
+	o     *followOptions
+	env   *Env
+	start time.Time
+
+	pos   journal.Position
+	begun bool
+	count uint64
+	err   error // of writing to stdout
+}
+
+func (r *followReport) say(j followJSON, format string, args ...any) {
+	if !r.o.json {
+		if format != "" {
+			r.env.notice(format, args...)
+		}
+		return
+	}
+	j.Position = r.pos
+	if err := writeJSON(r.env.Out, j); err != nil && r.err == nil {
+		r.err = err
+	}
+}
+
+func (r *followReport) attached(pos journal.Position) {
+	r.pos = pos
+	what := "following into %s, from transaction %d on"
+	if r.begun {
+		what = "%s: attached again, at transaction %d"
+	}
+	r.begun = true
+	r.say(followJSON{Event: "attached"}, what, ui.Clean(r.o.replica), pos.TXID)
+}
+
+func (r *followReport) applied(a follow.Applied) {
+	r.pos = a.Position
+	r.count += uint64(a.Transactions)
+	r.say(followJSON{Event: "applied", Transactions: a.Transactions, Pages: a.Pages, Behind: a.Behind, Delay: a.Delay.Seconds()}, "")
+}
+
+func (r *followReport) repaired(reason string, pages int) {
+	r.say(followJSON{Event: "repaired", Pages: pages, Reason: reason}, "%s: %s: put right to transaction %d, %s",
+		ui.Clean(r.o.replica), reason, r.pos.TXID, ui.Plural(pages, "page", "pages"))
+}
+
+func (r *followReport) waiting(what string) {
+	r.say(followJSON{Event: "waiting", Reason: what}, "%s: %s", ui.Clean(r.o.replica), what)
+}
+
+func (r *followReport) ended() error {
+	text := fmt.Sprintf("%s is at transaction %d", ui.Clean(r.o.replica), r.pos.TXID)
+	if r.count > 0 {
+		text += fmt.Sprintf(", %s applied in %s", ui.Plural(r.count, "transaction", "transactions"), ui.Duration(r.env.since(r.start)))
+	}
+	r.say(followJSON{Event: "ended"}, "%s", strings.TrimSpace(text))
+	return r.err
+}

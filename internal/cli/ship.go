@@ -1,0 +1,212 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/pagetrail/pagetrail/internal/durable"
+	"github.com/pagetrail/pagetrail/internal/ui"
+	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/journal/archive"
+	"github.com/pagetrail/pagetrail/journal/ship"
+)
+
+type shipOptions struct {
+	trail    string
+	to       string
+	name     string
+	once     bool
+	json     bool
+	interval time.Duration
+}
+
+func (o *shipOptions) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.to, "to", "", "the archive's `URL`: s3://BUCKET/PREFIX or file:///DIR; one for each database")
+	f.BoolVar(&o.once, "once", false, "ship what there is, and end")
+	f.DurationVar(&o.interval, "interval", time.Second, "how `long` a transaction waits for others to share its batch")
+	f.StringVar(&o.name, "name", "", "`NAME` of this writer, for whoever finds the archive held (default machine and process)")
+	f.BoolVar(&o.json, "json", false, "say at the end what was shipped as one JSON object on stdout")
+}
+
+func newShip(env *Env) *cobra.Command {
+	o := &shipOptions{}
+	cmd := &cobra.Command{
+		Use:   "ship TRAIL|DB --to URL [FLAG]...",
+		Short: "Copy a trail to object storage as it grows",
+		Example: examples(
+			"pagetrail ship app.db --to s3://backups/app?region=eu-central-1   # until it is stopped",
+			"pagetrail ship app.db --to file:///mnt/backup/app --once          # what there is, from cron",
+			"pagetrail hydrate s3://backups/app -o app.db --at 14:05           # the way back, on any machine",
+		),
+		Long: `Copy the transactions of a trail to an archive in object storage, in batches, for as
+long as it runs: it may be stopped, killed or cut off from the network at any time,
+and goes on where the archive ends. Programs that commit never wait for it. While
+nothing is committed nothing is requested.
+
+Before a batch leaves, the database's files are synced, so that the archive never
+has a transaction that a power cut took from this machine. Run it as a user who may
+write to them.
+
+An archive has one writer. Who claims it last is the holder; the one before stops and
+says who that is, and what it did not ship stays in its trail. Trails of different
+histories never share an archive.
+
+URL parameters of s3: region, endpoint (https://HOST of another service than Amazon's)
+and path-style=true. Credentials come from AWS_ACCESS_KEY_ID and its companions, the
+shared credentials file, or the machine's role. Azure Blob and Google Cloud Storage
+have no scheme of their own.`,
+		Args: oneTrail,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.trail = args[0]
+			return o.run(cmd.Context(), env)
+		},
+		ValidArgsFunction: completeTrail(nil),
+		Annotations:       codes(Damaged, Gap, Nothing, Locked),
+	}
+	o.addFlags(cmd.Flags())
+	return cmd
+}
+
+func (o *shipOptions) run(ctx context.Context, env *Env) error {
+	switch {
+	case o.to == "":
+		return &hintError{usagef("where to? --to URL is missing"), "try: pagetrail ship " + o.trail + " --to file:///DIR"}
+	case !isURL(o.to):
+		return &hintError{usagef("--to %s is not a URL", o.to), "for a directory write file://" + absolute(o.to)}
+	case isURL(o.trail):
+		return usagef("%s is an archive; what is shipped is a trail", o.trail)
+	case o.interval <= 0:
+		return usagef("--interval %v: want more than nothing", o.interval)
+	}
+	dir, err := trailDir(o.trail)
+	if err != nil {
+		return err
+	}
+	s, err := stores.Open(ctx, o.to)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	result, err := ship.Run(ctx, dir, &ship.Options{
+		Store: s, Archive: storeName(o.to), Name: o.name, Once: o.once, Interval: o.interval,
+		Sync: func(context.Context) error { return syncPrimary(durable.OS, dir) }, Events: o.events(env),
+	})
+	if o.json {
+		if e := writeJSON(env.Out, newShipJSON(o.to, result)); err == nil {
+			err = e
+		}
+	}
+	if err != nil {
+		return err
+	}
+	switch {
+	case result.Batches+result.Bases == 0:
+		env.notice("nothing to ship: the archive ends with transaction %d, as the trail does", result.Last)
+	default:
+		env.notice("shipped %s up to %d in %s, %s", ui.Plural(result.Transactions, "transaction", "transactions"), result.Last,
+			ui.Plural(result.Batches, "batch", "batches"), ui.Bytes(result.Bytes))
+	}
+	return nil
+}
+
+// shipJSON is what ship --json answers.
+type shipJSON struct {
+	To           string       `json:"to"`
+	Transactions uint64       `json:"transactions"`
+	Last         journal.TXID `json:"last_txid"`
+	Batches      int          `json:"batches"`
+	Bases        int          `json:"bases"`
+	Bytes        int64        `json:"bytes"`
+}
+
+func newShipJSON(to string, r ship.Result) shipJSON {
+	return shipJSON{To: to, Transactions: r.Transactions, Last: r.Last, Batches: r.Batches, Bases: r.Bases, Bytes: r.Bytes}
+}
+
+// events tells people of what they would otherwise wonder about; batches, which are the normal course, are not among
+// it.
+func (o *shipOptions) events(env *Env) ship.Events {
+	return ship.Events{
+		Claimed: func(from archive.Holder, after journal.TXID) {
+			switch {
+			case from.Name == "":
+				env.notice("a new archive at %s", storeName(o.to))
+			case !o.once:
+				env.notice("going on after transaction %d; before, the archive was held by %s", after, from)
+			}
+		},
+		Base: func(id journal.TXID, size int64) {
+			env.notice("shipped the base of transaction %d, %s", id, ui.Bytes(size))
+		},
+		Retry: func(err error, _ int, pause time.Duration) {
+			env.notice("%v; again in %s", err, ui.Duration(pause))
+		},
+	}
+}
+
+// syncPrimary makes what a trail's database has committed durable: its WAL, the database, the names beside it (in
+// rollback modes a commit is the journal's deletion), and the trail's tail. This is another process than those that
+// use the database, so that closing the files takes nobody's locks away.
+func syncPrimary(fsys durable.FS, trail string) error {
+	db, ok := strings.CutSuffix(filepath.Clean(trail), trailSuffix)
+	if !ok {
+		return syncTail(fsys, trail) // put elsewhere: which database it is of is not written anywhere
+	}
+	for _, name := range []string{db + "-wal", db} {
+		if err := syncFile(fsys, name); err != nil {
+			return err
+		}
+	}
+	if err := fsys.SyncDir(filepath.Dir(db)); err != nil {
+		return err
+	}
+	return syncTail(fsys, trail)
+}
+
+// syncTail syncs the last segment of a trail.
+func syncTail(fsys durable.FS, trail string) error {
+	entries, err := fsys.ReadDir(trail)
+	if err != nil {
+		return err
+	}
+	last := ""
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".seg") {
+			last = max(last, e.Name())
+		}
+	}
+	if last == "" {
+		return nil
+	}
+	return syncFile(fsys, filepath.Join(trail, last))
+}
+
+// syncFile syncs a file; one that is not there has nothing to lose.
+func syncFile(fsys durable.FS, name string) error {
+	f, err := fsys.OpenFile(name, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// absolute is a path for a file URL.
+func absolute(path string) string {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	return fmt.Sprintf("/%s", strings.TrimPrefix(filepath.ToSlash(abs), "/"))
+}

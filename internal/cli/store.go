@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"path/filepath"
+	"strings"
+
+	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/journal/archive"
+	"github.com/pagetrail/pagetrail/journal/objstore"
+	"github.com/pagetrail/pagetrail/journal/objstore/file"
+	"github.com/pagetrail/pagetrail/journal/objstore/s3"
+)
+
+// stores are the object stores that URLs may name.
+var stores = objstore.Registry{"file": file.OpenURL, "s3": s3.OpenURL}
+
+// isURL says that an argument names an object store and not a file.
+func isURL(arg string) bool { return strings.Contains(arg, "://") }
+
+// storeName is a store in messages: its URL without the parameters, or its directory, so that an output inside it is
+// recognised.
+func storeName(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return raw
+	}
+	if u.Scheme == "file" {
+		return filepath.FromSlash(u.Path)
+	}
+	u.RawQuery = ""
+	return u.String()
+}
+
+// openArchive opens an archive for reading. The store has nothing to close; ctx ends what is under way.
+func openArchive(ctx context.Context, raw string) (*openedTrail, error) {
+	s, err := stores.Open(ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	r, err := archive.Open(ctx, objstore.ReadOnly(objstore.Retry(s, nil)), &archive.Options{Name: storeName(raw)})
+	if errors.Is(err, journal.ErrNotFound) && strings.HasPrefix(raw, "file:") && exists(filepath.Join(storeName(raw), "identity")) {
+		return nil, withHint(err, "it is a trail and no archive: leave file:// away")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &openedTrail{Trail: r.Trail}, nil
+}
+
+// isHeld says that another writer has the archive.
+func isHeld(err error) bool {
+	_, held := errors.AsType[*archive.HeldError](err)
+	return held
+}
