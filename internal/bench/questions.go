@@ -33,8 +33,8 @@ var questions = []question{
 }
 
 const (
-	walNormal  = "PRAGMA journal_mode=wal; PRAGMA synchronous=normal"
-	deleteFull = "PRAGMA journal_mode=delete; PRAGMA synchronous=full"
+	walNormal  = "PRAGMA busy_timeout=5000; PRAGMA journal_mode=wal; PRAGMA synchronous=normal"
+	deleteFull = "PRAGMA busy_timeout=5000; PRAGMA journal_mode=delete; PRAGMA synchronous=full"
 )
 
 func askInsert(b *bench) error {
