@@ -58,7 +58,7 @@ func (db *DB) point(src files, name string) (p journal.Point, err error) {
 		if err := db.ask(src); err != nil {
 			return err
 		}
-		if !db.attached || db.doubt {
+		if !db.attached || db.doubt || db.suspect {
 			return errUnsettled
 		}
 		if p, err = db.w.AddPoint(name, db.now()); err != nil {

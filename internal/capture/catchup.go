@@ -16,6 +16,7 @@ import (
 type files struct {
 	main, wal io.ReaderAt
 	shm       io.ReaderAt // nil: none
+	stable    bool        // nobody else commits or begins the WAL anew meanwhile
 	end       uint32      // last committed frame where no index tells; 0: all valid frames
 }
 
@@ -73,21 +74,35 @@ func (db *DB) catchUp(src files) error {
 	}
 	if !ok || limit == 0 {
 		if st := &db.table.stamp; !st.WALEmpty && (!ok || !st.WALSaltSet || st.WALSalt != hdr.Salt) {
-			db.setDoubt(true) // somebody cut the WAL that the trail was following
+			db.puzzled(src) // somebody cut the WAL that the trail was following
 		}
 		return nil
 	}
 	if err := db.locate(src, hdr); err != nil {
 		if errors.Is(err, errUnknownWAL) || errors.Is(err, errAhead) {
-			db.setDoubt(true)
+			db.puzzled(src)
 			return nil
 		}
 		return err
 	}
+	db.setDoubt(false)
 	if db.wal.frame >= limit {
 		return nil
 	}
 	return db.recordCommits(src, limit)
+}
+
+// puzzled is for a WAL that does not go with the trail. Who holds no lock of
+// SQLite may have looked while one of our own connections, which has announced
+// a new generation, had not yet written its header: so the next write looks
+// again, under its lock, and decides.
+func (db *DB) puzzled(src files) {
+	if src.stable {
+		db.setDoubt(true)
+		return
+	}
+	db.suspect = true
+	db.ready.Store(false)
 }
 
 // locate finds the last recorded frame in the WAL with header hdr.

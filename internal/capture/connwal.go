@@ -121,7 +121,9 @@ func (c *Conn) beginWAL(p []byte) error {
 // far are safe in the WAL.
 func (db *DB) settleWAL(src files) error {
 	var err error
+	src.stable = true
 	if db.attached && !db.doubt {
+		db.setDoubt(false)
 		err = db.catchUp(src)
 	}
 	if err == nil && (!db.attached || db.doubt) {

@@ -70,6 +70,7 @@ type DB struct {
 	last       journal.Tx // state after the last committed transaction
 	attached   bool       // trail and database were brought to agreement
 	doubt      bool       // ... and something happened since that may have parted them
+	suspect    bool       // ... or may have: the next write finds out
 	wal        walState
 	mainSynced bool        // syncMain has been done for the comparison under way
 	walRefs    int         // connections that have the WAL open
@@ -308,7 +309,7 @@ func (db *DB) Problem() error {
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if db.doubt {
+	if db.doubt || db.suspect {
 		return errors.New("the database was changed without pagetrail; what differs is recorded with the next write")
 	}
 	return nil

@@ -80,6 +80,7 @@ func (db *DB) reconcile(src files) error {
 	db.setDoubt(false)
 	if v.origin.WAL {
 		db.generation.Store(saltKey(v.origin.Salt))
+		src.stable = true
 		return db.catchUp(src)
 	}
 	if st := &db.table.stamp; !st.WALEmpty {
@@ -91,7 +92,7 @@ func (db *DB) reconcile(src files) error {
 
 // setDoubt says whether trail and database have to be reconciled again.
 func (db *DB) setDoubt(doubt bool) {
-	db.doubt = doubt
+	db.doubt, db.suspect = doubt, false
 	db.ready.Store(db.attached && !doubt)
 }
 
