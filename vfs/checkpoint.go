@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	passiveFrames = 1000 // frames in the WAL from which a passive checkpoint runs, SQLite's own default
-	restartFrames = 4000 // ... from which writers are held for a moment so that the WAL can begin anew
+	passiveFrames = 1000  // frames in the WAL from which a passive checkpoint runs, SQLite's own default
+	restartFrames = 4000  // ... from which writers are held for a moment so that the WAL can begin anew
+	overdueFrames = 16000 // ... from which they are, however many frames there are left to copy
 	roleParam     = "pagetrail_role"
 
 	// patience is how long a checkpoint that is to begin the WAL anew waits for
@@ -137,7 +138,7 @@ func (c *checkpointer) checkpoint(conn *sqlite3.Conn) {
 			log, copied, err = conn.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE)
 		}
 	}
-	if err == nil && log >= restartFrames && log-copied < passiveFrames {
+	if err == nil && log >= restartFrames && (log-copied < passiveFrames || log >= overdueFrames) {
 		conn.WALCheckpoint("main", sqlite3.CHECKPOINT_RESTART)
 	}
 }
