@@ -19,6 +19,7 @@ BENCH ?= .
 COUNT ?= 1
 FUZZTIME ?= 30s
 SOAK ?= 600
+CUTS ?= 9000
 TEST ?= ./...
 
 .PHONY: help
@@ -85,14 +86,20 @@ fuzz: ## every fuzz target, each for FUZZTIME (30s)
 	internal/tools/fuzz.sh $(FUZZTIME)
 
 .PHONY: bench
-bench: ## benchmarks (BENCH=regexp COUNT=n, for benchstat)
+bench: ## what capture costs, as ratios in one run (BENCHFLAGS='-only insert'), then the Go benchmarks (BENCH=regexp COUNT=n)
+	$(GO) run ./internal/bench $(BENCHFLAGS)
 	$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem -count=$(COUNT) -timeout=0 ./...
 
 .PHONY: soak
-soak: ## the random tests with fresh seeds, again and again for SOAK seconds (600)
+soak: ## CUTS power cuts (9000) for each of 12 modes, then the random tests with fresh seeds for SOAK seconds (600)
+	PAGETRAIL_CUTS=$(CUTS) PAGETRAIL_SEED=$$RANDOM$$RANDOM $(GO) test -count=1 -timeout=0 -run=TestPowerCuts -v ./internal/crashtest
 	@end=$$(($$(date +%s) + $(SOAK))); n=0; while [ $$(date +%s) -lt $$end ]; do \
 		$(GO) test -count=1 -timeout=0 -run='Model|Random|Crash|Kill|Power|Soak' ./...; n=$$((n + 1)); done; \
 	echo "$$n rounds"
+
+.PHONY: mutants
+mutants: ## faults put into the engine on purpose, one at a time: the crash tests must see each (takes about an hour)
+	$(GO) test -count=1 -tags=mutants -run=TestMutants -timeout=120m -v ./internal/crashtest
 
 .PHONY: cover
 cover: ## test coverage, as bin/cover.html
