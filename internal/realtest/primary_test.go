@@ -5,11 +5,14 @@ package realtest_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 	"github.com/pagetrail/pagetrail/apply"
@@ -83,9 +86,17 @@ func (p *primary) txid() journal.TXID {
 // content is the database file; in WAL, after a full checkpoint.
 func (p *primary) content() []byte {
 	p.t.Helper()
-	// In a rollback mode there is nothing to do, and no error. A busy checkpoint is one.
-	if _, _, err := p.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE); err != nil {
-		p.t.Fatalf("checkpoint: %v", err)
+	// In a rollback mode there is nothing to do, and no error. A checkpoint that meets another one, as
+	// that in the background, is refused at once whatever the busy timeout, so it is asked for again:
+	// see https://sqlite.org/c3ref/wal_checkpoint_v2.html.
+	for deadline := time.Now().Add(time.Minute); ; runtime.Gosched() {
+		_, _, err := p.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, sqlite3.BUSY) || time.Now().After(deadline) {
+			p.t.Fatalf("checkpoint: %v", err)
+		}
 	}
 	return read(p.t, p.path)
 }
