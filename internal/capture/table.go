@@ -29,7 +29,6 @@ const (
 // stamp says which state the page table describes, and how the database
 // looked when the last process left it in order.
 type stamp struct {
-	ID        journal.DatabaseID
 	TXID      journal.TXID
 	PageSize  uint32
 	PageCount uint32
@@ -132,7 +131,6 @@ func parseStamp(b []byte) (s stamp, ok bool) {
 		return stamp{}, false
 	}
 	flags := le.Uint32(b[12:])
-	copy(s.ID[:], b[16:32])
 	s.TXID = journal.TXID(le.Uint64(b[32:]))
 	s.PageSize, s.PageCount = le.Uint32(b[40:]), le.Uint32(b[44:])
 	s.Sum = diff.Sum{Lo: le.Uint64(b[48:]), Hi: le.Uint64(b[56:])}
@@ -168,7 +166,7 @@ func (s *stamp) append(b []byte) []byte {
 	b = append(b, tableMagic...)
 	b = le.AppendUint32(b, tableFormat)
 	b = le.AppendUint32(b, flags)
-	b = append(b, s.ID[:]...)
+	b = append(b, make([]byte, 16)...) // reserved
 	b = le.AppendUint64(b, uint64(s.TXID))
 	b = le.AppendUint32(b, s.PageSize)
 	b = le.AppendUint32(b, s.PageCount)
