@@ -98,7 +98,7 @@ soak: ## CUTS power cuts (9000) for each of 12 modes, then the random tests with
 	echo "$$n rounds"
 
 .PHONY: mutants
-mutants: ## faults put into the engine on purpose, one at a time: the crash tests must see each (takes about an hour)
+mutants: ## faults put into the engine on purpose, one at a time: the crash tests must see each (long)
 	$(GO) test -count=1 -tags=mutants -run=TestMutants -timeout=120m -v ./internal/crashtest
 
 .PHONY: cover
