@@ -45,8 +45,8 @@
 //	trail=DIR              where the trail is; relative to the database's directory;
 //	                       default: the database's name + "-pagetrail"
 //	checkpoint=background  checkpoints run on a connection and goroutine of their
-//	                       own, so that no commit does one; the WAL stays bounded, for which
-//	                       writers are held now and then: give connections a busy timeout
+//	                       own, so that no commit does one; the WAL stays bounded, for
+//	                       which a commit that finds 4,000 frames in it waits for one
 //	encode=inline          in WAL mode, encode within the commit instead of beside
 //	                       it: later commits never fail for an earlier one
 //

@@ -187,9 +187,6 @@ func (f *mainFile) SyncSuper(super string) (err error) {
 func (f *mainFile) CommitPhaseTwo() (err error) {
 	defer recovered(&err)
 	f.conn.Committed()
-	if f.checkpointer != nil {
-		f.checkpointer.committed()
-	}
 	return vfsutil.WrapCommitPhaseTwo(f.File)
 }
 

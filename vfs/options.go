@@ -47,10 +47,14 @@ type Options struct {
 const checkpointBackground = "background"
 
 func (o *Options) withDefaults() Options {
-	if o == nil {
-		return Options{}
+	var opt Options
+	if o != nil {
+		opt = *o
 	}
-	return *o
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	return opt
 }
 
 func (o *Options) progressOf(path string) func(done, total int64) {

@@ -105,7 +105,7 @@ func (v *captureVFS) openMain(name *sqlitevfs.Filename, flags sqlitevfs.OpenFlag
 	}
 	f := &mainFile{wrapped: wrapped{file}, db: db, conn: db.NewConn(file), vfs: v, path: path}
 	if params.checkpoint == checkpointBackground && out&sqlitevfs.OPEN_READONLY == 0 {
-		f.checkpointer = acquireCheckpointer(v.name, path, name.URIParameters())
+		f.checkpointer = acquireCheckpointer(v.name, path, name.URIParameters(), v.opt.Log)
 	}
 	return f, out, nil
 }

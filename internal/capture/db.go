@@ -314,19 +314,3 @@ func (db *DB) Problem() error {
 	}
 	return nil
 }
-
-// WALFrames is the number of committed frames in the WAL that are not known to
-// be in the database file yet, 0 when the wal-index cannot be read.
-func (db *DB) WALFrames() int {
-	db.mu.Lock()
-	src := db.files(files{})
-	db.mu.Unlock()
-	if src.shm == nil {
-		return 0
-	}
-	idx, ok := readIndex(src.shm)
-	if !ok || idx.Backfill > idx.MxFrame {
-		return 0
-	}
-	return int(idx.MxFrame - idx.Backfill)
-}
