@@ -202,7 +202,7 @@ func (f *mainFile) CheckpointDone() {
 	vfsutil.WrapCheckpointDone(f.File)
 }
 
-// besideFile is a rollback journal or a WAL.
+// besideFile is a rollback journal, a super-journal or a WAL.
 type besideFile struct {
 	wrapped
 	files durable.FS

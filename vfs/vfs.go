@@ -81,8 +81,23 @@ func (v *captureVFS) OpenFilename(name *sqlitevfs.Filename, flags sqlitevfs.Open
 			return nil, flags, err
 		}
 		return f, flags, nil
+	case flags&sqlitevfs.OPEN_SUPER_JOURNAL != 0:
+		return v.openSuper(name, flags)
 	}
 	return vfsutil.WrapOpenFilename(v.base, name, flags)
+}
+
+// openSuper opens the super-journal of a transaction over several files. As
+// long as it is there each of their journals can be rolled back, and without it
+// none is, so its name has to survive a power cut before the first page is
+// written: the directory is synced with the first sync of the file, in the
+// operating system's VFS's stead (see openBeside).
+func (v *captureVFS) openSuper(name *sqlitevfs.Filename, flags sqlitevfs.OpenFlag) (sqlitevfs.File, sqlitevfs.OpenFlag, error) {
+	f, out, err := vfsutil.WrapOpenFilename(v.base, name, flags)
+	if err != nil || v.files == nil || flags&sqlitevfs.OPEN_CREATE == 0 {
+		return f, out, err
+	}
+	return &besideFile{wrapped: wrapped{f}, files: v.files, dir: filepath.Dir(name.String())}, out, nil
 }
 
 func (v *captureVFS) openMain(name *sqlitevfs.Filename, flags sqlitevfs.OpenFlag) (sqlitevfs.File, sqlitevfs.OpenFlag, error) {

@@ -144,7 +144,7 @@ func faultRun(set setup, temp string, hook func(crashfs.Op) crashfs.Fault) (log 
 	for i, s := range killWork(set.wal()) {
 		w.flight = i + 1
 		if err := w.attempt(s); err != nil {
-			fmt.Fprintf(&w.m.log, "step %d: %s: %v\n", w.flight, s, err)
+			fmt.Fprintf(w.m.log, "step %d: %s: %v\n", w.flight, s, err)
 		} else if s.commit {
 			w.acked = w.flight
 		}
@@ -202,7 +202,7 @@ func (w *world) settle() error {
 	if err != nil {
 		return err
 	}
-	file := w.m.File(dbName)
+	file := w.m.File(w.m.db)
 	if len(file) > len(db) {
 		file = file[:len(db)]
 	}

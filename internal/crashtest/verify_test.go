@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"path"
+	"strings"
 
 	"github.com/ncruces/go-sqlite3"
 
+	"github.com/pagetrail/pagetrail/internal/capture"
 	"github.com/pagetrail/pagetrail/internal/crashfs"
 	"github.com/pagetrail/pagetrail/journal"
 )
@@ -47,7 +50,7 @@ func (m *mount) judge() (f found, err error) {
 	if err := c.Close(); err != nil {
 		return f, err
 	}
-	f.db = m.File(dbName)
+	f.db = m.File(m.db)
 	return f, nil
 }
 
@@ -66,7 +69,7 @@ func (m *mount) integrity(c *sqlite3.Conn) error {
 // shown is the last TXID that a reader of the trail sees, before anything is
 // recovered.
 func (m *mount) shown() (n int, err error) {
-	trail, err := journal.Open(m.Path(trailName), &journal.ReadOptions{FS: m.FS()})
+	trail, err := journal.Open(m.trail(), &journal.ReadOptions{FS: m.FS()})
 	if errors.Is(err, journal.ErrNotFound) {
 		return 0, nil
 	}
@@ -162,11 +165,18 @@ func (t *tally) reopen(w *world, c *cut, m *mount, want found, corrupt, second b
 	if !w.mayCorrupt(c) && got.mark != want.mark {
 		return fmt.Errorf("with us SQLite has transaction %d, without us %d", got.mark, want.mark)
 	}
+	_, err = t.agree(w, c, m, got.mark, second)
+	return err
+}
+
+// agree compares the trail with the database file, byte for byte, and its
+// records with what is known of the transactions.
+func (t *tally) agree(w *world, c *cut, m *mount, kept int, second bool) ([]journal.Tx, error) {
 	txs, db, err := m.replay()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	file := m.File(dbName)
+	file := m.File(m.db)
 	if len(file) > len(db) {
 		file = file[:len(db)] // the header has the size; SQLite cuts the file after the commit, so that what is beyond may come back
 	}
@@ -174,12 +184,12 @@ func (t *tally) reopen(w *world, c *cut, m *mount, want found, corrupt, second b
 		file = append(file, make([]byte, len(db)-len(file))...) // pages that never came read as zeros
 	}
 	if !bytes.Equal(db, file) {
-		return fmt.Errorf("the trail gives %s; %s", difference(db, file), describe(txs))
+		return nil, fmt.Errorf("the trail gives %s; %s", difference(db, file), describe(txs))
 	}
 	if w.mayCorrupt(c) {
-		return nil // then pages of several transactions may be mixed
+		return txs, nil // then pages of several transactions may be mixed
 	}
-	return t.compare(w, c, txs, got.mark, second)
+	return txs, t.compare(w, c, txs, kept, second)
 }
 
 // writeOnce opens the database with our VFS, reads and writes it.
@@ -288,17 +298,19 @@ func difference(got, want []byte) string {
 
 // role is what a file is for.
 func role(name string) string {
-	switch {
-	case len(name) > 4 && name[len(name)-4:] == ".seg":
-		return "segment"
-	case len(name) > 5 && name[len(name)-5:] == ".base":
-		return "base"
-	case len(name) > len(trailName) && name[:len(trailName)] == trailName:
-		name = name[len(trailName)+1:]
-		if len(name) > 4 && name[:4] == "cut-" {
-			return "cut"
-		}
-		return name
+	if _, of, ok := strings.Cut(name, capture.Suffix+"/"); ok {
+		name = of
 	}
-	return name
+	switch base := path.Base(name); {
+	case strings.HasSuffix(name, ".seg"):
+		return "segment"
+	case strings.HasSuffix(name, ".base"):
+		return "base"
+	case strings.HasPrefix(name, "cut-"):
+		return "cut"
+	case strings.Contains(base, "-mj"):
+		return "super-journal"
+	default:
+		return base
+	}
 }

@@ -17,21 +17,21 @@ import (
 	sqlitevfs "github.com/ncruces/go-sqlite3/vfs"
 
 	"github.com/pagetrail/pagetrail/apply"
+	"github.com/pagetrail/pagetrail/internal/capture"
 	"github.com/pagetrail/pagetrail/internal/crashfs"
 	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/vfs"
 )
 
-const (
-	dbName    = "x.db"
-	trailName = "x.db-pagetrail"
-)
+// dbName is the database of every test that has only one.
+const dbName = "x.db"
 
 // mount is a disk with its two VFS: the plain one, and ours over it.
 type mount struct {
 	*crashfs.Disk
+	db          string // the name of the database that the methods are about
 	plain, ours string
-	log         bytes.Buffer
+	log         *bytes.Buffer
 }
 
 var mounts atomic.Int64
@@ -44,12 +44,12 @@ func newRoot(temp string) (root, real string) {
 
 func mountDisk(d *crashfs.Disk) (*mount, error) {
 	name := strings.TrimPrefix(d.Path(""), "/")
-	m := &mount{Disk: d, plain: name, ours: "trail-" + name}
+	m := &mount{Disk: d, db: dbName, plain: name, ours: "trail-" + name, log: &bytes.Buffer{}}
 	if err := os.MkdirAll(d.Real(), 0o755); err != nil {
 		return nil, err
 	}
 	sqlitevfs.Register(m.plain, d.VFS())
-	log := slog.New(slog.NewTextHandler(&m.log, nil))
+	log := slog.New(slog.NewTextHandler(m.log, nil))
 	return m, vfs.Register(m.ours, &vfs.Options{Base: m.plain, FS: d.FS(), Log: log, SealBytes: 16 << 10})
 }
 
@@ -59,9 +59,19 @@ func (m *mount) unmount() {
 	m.Discard()
 }
 
-func (m *mount) open(vfsName, params string) (*sqlite3.Conn, error) {
-	return sqlite3.Open("file:" + m.Path(dbName) + "?vfs=" + vfsName + params)
+// of is the same disk for another database on it.
+func (m *mount) of(db string) *mount {
+	o := *m
+	o.db = db
+	return &o
 }
+
+func (m *mount) open(vfsName, params string) (*sqlite3.Conn, error) {
+	return sqlite3.Open("file:" + m.Path(m.db) + "?vfs=" + vfsName + params)
+}
+
+// trail is the directory of the database's trail.
+func (m *mount) trail() string { return m.Path(m.db + capture.Suffix) }
 
 // number answers a query for one integer.
 func number(c *sqlite3.Conn, sql string) (int, error) {
@@ -82,7 +92,7 @@ func number(c *sqlite3.Conn, sql string) (int, error) {
 
 // trailOf reads the records of a trail after from; none when there is no trail.
 func (m *mount) trailOf(from journal.TXID, fn func(*journal.Trail, *journal.Record) error) error {
-	trail, err := journal.Open(m.Path(trailName), &journal.ReadOptions{FS: m.FS()})
+	trail, err := journal.Open(m.trail(), &journal.ReadOptions{FS: m.FS()})
 	if errors.Is(err, journal.ErrNotFound) {
 		return nil
 	}
@@ -206,7 +216,7 @@ func newWorld(set setup, seed uint64, temp string) (*world, error) {
 	if set.sync == "NORMAL" && !set.wal() {
 		// NORMAL stands on it that a journal's pages arrive before its header,
 		// which is why SQLite calls it safe against most power cuts, not all.
-		m.InOrder(func(name string) bool { return name == dbName+"-journal" })
+		m.InOrder(func(name string) bool { return strings.HasSuffix(name, "-journal") })
 	}
 	m.SyncAll()
 	err = w.learn(0)
@@ -315,6 +325,11 @@ func (w *world) learn(mark int) error {
 	if _, err := number(w.conns[0], "PRAGMA pagetrail_txid"); err != nil {
 		return err
 	}
+	return w.takeIn(mark)
+}
+
+// takeIn reads what is new in the trail.
+func (w *world) takeIn(mark int) error {
 	before := len(w.hist)
 	err := w.m.trailOf(journal.TXID(before+1), func(_ *journal.Trail, rec *journal.Record) error {
 		w.hist = append(w.hist, rec.Tx)
