@@ -64,7 +64,7 @@ type Op struct {
 type Fault struct {
 	Err  error // returned by the operation
 	Done bool  // it is done all the same, and reported as failed
-	Part int   // of a write: so many bytes are written before it fails
+	Part int   // of a read or write: so many bytes are read or written before it fails
 }
 
 // Disk is a simulated disk. Its methods may be called concurrently.
@@ -166,8 +166,15 @@ func (d *Disk) begin(kind Kind, name string, off int64, n int) Fault {
 	if d.stopped {
 		return Fault{Err: ErrStopped}
 	}
-	op := Op{N: d.ops, Kind: kind, Name: name, Off: off, Len: n}
 	d.ops++
+	return d.ask(Op{N: d.ops - 1, Kind: kind, Name: name, Off: off, Len: n})
+}
+
+// ask tells an operation. The caller holds d.mu.
+func (d *Disk) ask(op Op) Fault {
+	if d.stopped {
+		return Fault{Err: ErrStopped}
+	}
 	if d.onOp == nil {
 		return Fault{}
 	}
@@ -187,7 +194,8 @@ func (d *Disk) rel(op, name string) (string, error) {
 	return rel, nil
 }
 
-// index says whether name is that of a wal-index, and where that really is.
+// index says whether name, below the root, is that of a wal-index, and where
+// that really is.
 func (d *Disk) index(name string) (string, bool) {
 	if !strings.HasSuffix(name, "-shm") {
 		return "", false

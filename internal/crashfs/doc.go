@@ -37,7 +37,9 @@
 // # The wal-index
 //
 // SQLite's Go driver maps a real file as its shared memory, so names that end
-// in -shm lead to real files in a directory that each disk has for itself, and
-// none of their operations are seen. A clone begins with an empty one: that is
-// what a power cut leaves, and what the first connection makes of it otherwise.
+// in -shm lead to real files in a directory that each disk has for itself. What
+// is done with them through [Disk.FS] is told and can be failed, but is not
+// counted; what the driver does is not seen. A clone begins with an empty one:
+// that is what a power cut leaves, and what the first connection makes of it
+// otherwise.
 package crashfs

@@ -44,22 +44,14 @@ func (d *Disk) do(kind Kind, name string, fn func(rel string) error) error {
 }
 
 func (s fileSystem) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
-	if real, ok := s.index(name); ok {
-		return durable.OS.OpenFile(real, flag, perm)
+	if rel, real, ok := s.index(name); ok {
+		return s.openIndex(rel, real, name, flag, perm)
 	}
 	n, err := s.d.open(name, flag, perm)
 	if err != nil {
 		return nil, err
 	}
 	return &file{d: s.d, n: n, name: name, readOnly: flag&(os.O_RDWR|os.O_WRONLY) == 0}, nil
-}
-
-func (s fileSystem) index(name string) (string, bool) {
-	rel, err := s.d.rel("open", name)
-	if err != nil {
-		return "", false
-	}
-	return s.d.index(rel)
 }
 
 // open finds or makes a file.
@@ -95,8 +87,8 @@ func (d *Disk) open(name string, flag int, perm fs.FileMode) (n *inode, err erro
 }
 
 func (s fileSystem) Remove(name string) error {
-	if real, ok := s.index(name); ok {
-		return os.Remove(real)
+	if rel, real, ok := s.index(name); ok {
+		return s.d.doIndex(Remove, rel, name, func() error { return os.Remove(real) })
 	}
 	return s.d.do(Remove, name, s.d.remove)
 }
@@ -136,8 +128,12 @@ func (s fileSystem) ReadDir(name string) (list []fs.DirEntry, err error) {
 }
 
 func (s fileSystem) Stat(name string) (fi fs.FileInfo, err error) {
-	if real, ok := s.index(name); ok {
-		return os.Stat(real)
+	if rel, real, ok := s.index(name); ok {
+		err = s.d.doIndex(Stat, rel, name, func() (err error) {
+			fi, err = os.Stat(real)
+			return err
+		})
+		return fi, err
 	}
 	err = s.d.do(Stat, name, func(rel string) error {
 		n := s.d.names[rel]
@@ -188,18 +184,18 @@ func (f *file) do(kind Kind, off int64, n int, fn func(Fault) error) error {
 }
 
 func (f *file) ReadAt(p []byte, off int64) (n int, err error) {
-	err = f.do(Read, off, len(p), func(Fault) error {
+	err = f.do(Read, off, len(p), func(fault Fault) error {
 		if off < int64(len(f.n.data)) {
 			n = copy(p, f.n.data[off:])
 		}
-		if n < len(p) {
+		switch {
+		case fault.Err != nil:
+			n = min(n, fault.Part)
+		case n < len(p):
 			return io.EOF
 		}
 		return nil
 	})
-	if err != nil && err != io.EOF {
-		n = 0
-	}
 	return n, err
 }
 

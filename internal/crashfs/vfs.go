@@ -180,8 +180,8 @@ type lockState struct {
 
 func (f *sqliteFile) Lock(lock sqlitevfs.LockLevel) error {
 	err := f.do(Lock, int64(lock), 0, func(Fault) error { return f.acquire(lock) })
-	if err == sqlite3.BUSY {
-		return err
+	if errors.Is(err, sqlite3.BUSY) {
+		return sqlite3.BUSY
 	}
 	return sqlError(err, sqlite3.IOERR_LOCK)
 }

@@ -4,10 +4,16 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
+	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/pagetrail/pagetrail/internal/capture"
 	"github.com/pagetrail/pagetrail/internal/crashfs"
 )
 
@@ -20,23 +26,33 @@ type way struct {
 	fault crashfs.Fault
 }
 
-// waysOf are those that make sense for an operation. A lock that cannot be
-// given up would be held for ever, so that one is given up and reported as
-// failed only.
-func waysOf(kind crashfs.Kind) []way {
+// waysOf are those that make sense for an operation. What changes nothing, a
+// read or the opening of a file, is the same refused or done and reported as
+// failed. A lock that cannot be given up, or that is taken and reported as
+// failed, would be held for ever, and no system does that: giving up fails after
+// it was done, and a lock is refused or held by another.
+func waysOf(kind crashfs.Kind, sqlite bool) []way {
 	refused := way{"refused", crashfs.Fault{Err: errInjected}}
 	done := way{"done and reported as failed", crashfs.Fault{Err: errInjected, Done: true}}
 	full := way{"disk full", crashfs.Fault{Err: syscall.ENOSPC}}
-	short := way{"short", crashfs.Fault{Err: syscall.ENOSPC, Part: 7}}
+	short := way{"short", crashfs.Fault{Err: errInjected, Part: 7}}
+	shortFull := way{"short", crashfs.Fault{Err: syscall.ENOSPC, Part: 7}}
+	busy := way{"held by another", crashfs.Fault{Err: sqlite3.BUSY}}
 	switch kind {
+	case crashfs.Read:
+		return []way{refused, short}
 	case crashfs.Write:
-		return []way{refused, done, full, short}
+		return []way{refused, done, full, shortFull}
 	case crashfs.Create, crashfs.Mkdir, crashfs.Truncate, crashfs.Sync, crashfs.Rename:
 		return []way{refused, done, full}
 	case crashfs.Unlock, crashfs.Close:
 		return []way{done}
 	case crashfs.Remove, crashfs.SyncDir:
 		return []way{refused, done}
+	case crashfs.Lock:
+		if sqlite {
+			return []way{refused, busy}
+		}
 	}
 	return []way{refused}
 }
@@ -50,37 +66,144 @@ type place struct {
 
 func (p place) String() string { return fmt.Sprintf("%s %s (number %d)", p.kind, p.role, p.n) }
 
-// TestFaults fails operations one at a time, each in every way, has the program
-// go on, and compares trail and database in the end.
-func TestFaults(t *testing.T) {
+// faultCase is work whose operations fail one at a time.
+type faultCase struct {
+	name string
+	run  func(temp string, hook func(crashfs.Op) crashfs.Fault) (log string, err error)
+	side bool // something runs beside the work, so that the order of operations is not always the same
+}
+
+func faultCases() (cases []faultCase) {
 	for _, c := range [][2]string{{"DELETE", "FULL"}, {"TRUNCATE", "NORMAL"}, {"PERSIST", "FULL"}, {"WAL", "NORMAL"}, {"WAL", "FULL"}} {
 		for _, existing := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/%s/existing=%v", c[0], c[1], existing), func(t *testing.T) {
-				set := setup{journal: c[0], sync: c[1], pageSize: 512, cache: 5, conns: 2, inline: true, existing: existing}
-				faultsOf(t, set)
-			})
+			set := setup{journal: c[0], sync: c[1], pageSize: 512, cache: 5, conns: 2, inline: true, existing: existing, fresh: true}
+			cases = append(cases, faultCase{fmt.Sprintf("%s/%s/existing=%v", c[0], c[1], existing), set.faultRun, false})
+		}
+	}
+	beside := setup{journal: "WAL", sync: "NORMAL", pageSize: 512, cache: 5, conns: 2, existing: true, fresh: true}
+	cases = append(cases, faultCase{"WAL/NORMAL/beside", beside.faultRun, true})
+	for _, c := range [][2]string{{"DELETE", "FULL"}, {"WAL", "NORMAL"}} {
+		set := setup{journal: c[0], sync: c[1], pageSize: 512, cache: 5, conns: 2, inline: true, seal: 300}
+		cases = append(cases, faultCase{fmt.Sprintf("%s/%s/sealing", c[0], c[1]), set.faultRun, true})
+	}
+	for _, c := range [][2]string{{"DELETE", "FULL"}, {"PERSIST", "NORMAL"}} {
+		set := setup{journal: c[0], sync: c[1], pageSize: 512, cache: 5, conns: 1, inline: true}
+		cases = append(cases, faultCase{fmt.Sprintf("attached/%s/%s", c[0], c[1]), set.jointFaultRun, false})
+	}
+	return cases
+}
+
+// TestFaults fails operations one at a time, each in every way, has the program
+// go on, and compares trail and database in the end. What was failed in which
+// ways is held against testdata/faults.txt, so that no kind of call drops out.
+func TestFaults(t *testing.T) {
+	all, steady, ran, cases := coverage{}, coverage{}, 0, faultCases()
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			fired := coverage{}
+			faultsOf(t, c, fired)
+			if all.join(fired); !c.side {
+				steady.join(fired)
+			}
+			ran++
+		})
+	}
+	if ran < len(cases) || t.Failed() {
+		return
+	}
+	t.Logf("faults reached:\n%s", all.table(true))
+	golden(t, filepath.Join("testdata", "faults.txt"), steady.table(false))
+}
+
+// coverage counts the faults that were reached, by kind of call, kind of file
+// and way.
+type coverage map[[2]string]map[string]int
+
+func (c coverage) add(cell [2]string, way string, n int) {
+	if c[cell] == nil {
+		c[cell] = map[string]int{}
+	}
+	c[cell][way] += n
+}
+
+func (c coverage) join(o coverage) {
+	for cell, ways := range o {
+		for way, n := range ways {
+			c.add(cell, way, n)
 		}
 	}
 }
 
-func faultsOf(t *testing.T, set setup) {
+// faultRole is role for any TXID in the name.
+func faultRole(name string) string {
+	name = role(name)
+	if id, rest, ok := strings.Cut(name, "."); ok && len(id) == 16 {
+		return "*." + rest
+	}
+	return name
+}
+
+// fileKind is what a file is, whichever database it belongs to.
+func fileKind(role string) string {
+	kinds := []struct{ suffix, kind string }{
+		{".db", "database"},
+		{"-journal", "journal"},
+		{"-wal", "WAL"},
+		{"-shm", "wal-index"},
+		{capture.Suffix, "trail's directory"},
+	}
+	for _, k := range kinds {
+		if strings.HasSuffix(role, k.suffix) {
+			return k.kind
+		}
+	}
+	if role == "." || role == "other" {
+		return "directory"
+	}
+	return role
+}
+
+// table lists what was reached, a line for each kind of call on each kind of
+// file.
+func (c coverage) table(counts bool) string {
+	var b strings.Builder
+	cells := slices.SortedFunc(maps.Keys(c), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
+	for _, cell := range cells {
+		fmt.Fprintf(&b, "%-17s %-9s", cell[0], cell[1])
+		for i, name := range slices.Sorted(maps.Keys(c[cell])) {
+			if i > 0 {
+				b.WriteString(",")
+			}
+			b.WriteString(" " + name)
+			if counts {
+				fmt.Fprintf(&b, " %d", c[cell][name])
+			}
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+func faultsOf(t *testing.T, c faultCase, fired coverage) {
 	temp := tempDir(t)
 	counts := map[place]int{} // with n 0: how many there are
 	var order []place
-	if _, err := faultRun(set, temp, func(op crashfs.Op) crashfs.Fault {
-		p := place{op.Kind, role(op.Name), 0}
+	if log, err := c.run(temp, func(op crashfs.Op) crashfs.Fault {
+		p := place{op.Kind, faultRole(op.Name), 0}
 		if counts[p]++; counts[p] == 1 {
 			order = append(order, p)
 		}
 		return crashfs.Fault{}
 	}); err != nil {
-		t.Fatalf("%v: without a fault: %v", set, err)
+		t.Fatalf("without a fault: %v\n%s", err, log)
 	}
 	each := 3
 	if testing.Short() {
 		each = 1
 	}
-	each = int(envInt("PAGETRAIL_FAULTS", uint64(each)))
+	if each = int(envInt("PAGETRAIL_FAULTS", uint64(each))); c.side {
+		each = 1 // the first there is, always
+	}
 	done, failed := 0, 0
 	for _, p := range order {
 		total := counts[p]
@@ -89,24 +212,25 @@ func faultsOf(t *testing.T, set setup) {
 			at = append(at, i*total/each)
 		}
 		for _, p.n = range slices.Compact(at) {
-			for _, w := range waysOf(p.kind) {
+			for _, w := range waysOf(p.kind, strings.HasSuffix(p.role, ".db")) {
 				done++
-				if err := faultAt(set, temp, p, w); err != nil {
-					t.Errorf("%v: %v %s: %v", set, p, w.name, err)
+				if err := faultAt(c, temp, p, w); err != nil {
+					t.Errorf("%v %s: %v", p, w.name, err)
 					if failed++; failed > 5 {
 						t.Fatal("that is enough")
 					}
 				}
+				fired.add([2]string{fileKind(p.role), string(p.kind)}, w.name, 1)
 			}
 		}
 	}
 	t.Logf("%d faults at %d kinds of places, all reached", done, len(order))
 }
 
-func faultAt(set setup, temp string, p place, w way) error {
+func faultAt(c faultCase, temp string, p place, w way) error {
 	seen, fired := 0, false
-	log, err := faultRun(set, temp, func(op crashfs.Op) crashfs.Fault {
-		if op.Kind != p.kind || role(op.Name) != p.role {
+	log, err := c.run(temp, func(op crashfs.Op) crashfs.Fault {
+		if op.Kind != p.kind || faultRole(op.Name) != p.role {
 			return crashfs.Fault{}
 		}
 		seen++
@@ -128,11 +252,8 @@ func faultAt(set setup, temp string, p place, w way) error {
 }
 
 // faultRun does the work as a program would that carries on after an error.
-func faultRun(set setup, temp string, hook func(crashfs.Op) crashfs.Fault) (log string, err error) {
-	w, err := newWorld(setup{
-		journal: set.journal, sync: set.sync, pageSize: set.pageSize, cache: set.cache, conns: set.conns,
-		inline: set.inline, existing: set.existing, fresh: true,
-	}, 1, temp)
+func (set setup) faultRun(temp string, hook func(crashfs.Op) crashfs.Fault) (log string, err error) {
+	w, err := newWorld(set, 1, temp)
 	if err != nil {
 		return "", err
 	}
@@ -147,6 +268,13 @@ func faultRun(set setup, temp string, hook func(crashfs.Op) crashfs.Fault) (log 
 			fmt.Fprintf(w.m.log, "step %d: %s: %v\n", w.flight, s, err)
 		} else if s.commit {
 			w.acked = w.flight
+		}
+	}
+	for i, c := range w.conns {
+		if w.conns[i] = nil; c != nil {
+			if err := c.Close(); err != nil {
+				fmt.Fprintf(w.m.log, "close: %v\n", err)
+			}
 		}
 	}
 	w.m.OnOp(nil)
@@ -198,17 +326,23 @@ func (w *world) settle() error {
 			return fmt.Errorf("afterwards: close: %w", err)
 		}
 	}
-	txs, db, err := w.m.replay()
+	return w.m.same()
+}
+
+// same compares the trail with the database, byte for byte, when all
+// connections are closed.
+func (m *mount) same() error {
+	txs, db, err := m.replay()
 	if err != nil {
 		return err
 	}
-	file := w.m.File(w.m.db)
+	file := m.File(m.db)
 	if len(file) > len(db) {
 		file = file[:len(db)]
 	}
 	if !bytes.Equal(db, file) {
 		return fmt.Errorf("the trail gives %s; %s", difference(db, file), describe(txs))
 	}
-	_, err = w.m.judge()
+	_, err = m.judge()
 	return err
 }

@@ -16,7 +16,8 @@ type setup struct {
 	fresh         bool // with existing: nothing was done through our VFS yet
 	conns         int
 	inline        bool
-	cuts          int // clones at each operation that changes anything
+	seal          int64 // bytes of a tail that is full; default 16 KiB
+	cuts          int   // clones at each operation that changes anything
 }
 
 func (s setup) String() string {

@@ -2,6 +2,7 @@ package crashtest_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,10 @@ func newRoot(temp string) (root, real string) {
 	return fmt.Sprintf("/disk%d", n), filepath.Join(temp, fmt.Sprint(n))
 }
 
-func mountDisk(d *crashfs.Disk) (*mount, error) {
+func mountDisk(d *crashfs.Disk) (*mount, error) { return mountSealing(d, 16<<10) }
+
+// mountSealing is mountDisk with a size at which a tail is full.
+func mountSealing(d *crashfs.Disk, seal int64) (*mount, error) {
 	name := strings.TrimPrefix(d.Path(""), "/")
 	m := &mount{Disk: d, db: dbName, plain: name, ours: "trail-" + name, log: &bytes.Buffer{}}
 	if err := os.MkdirAll(d.Real(), 0o755); err != nil {
@@ -50,7 +54,7 @@ func mountDisk(d *crashfs.Disk) (*mount, error) {
 	}
 	sqlitevfs.Register(m.plain, d.VFS())
 	log := slog.New(slog.NewTextHandler(m.log, nil))
-	return m, vfs.Register(m.ours, &vfs.Options{Base: m.plain, FS: d.FS(), Log: log, SealBytes: 16 << 10})
+	return m, vfs.Register(m.ours, &vfs.Options{Base: m.plain, FS: d.FS(), Log: log, SealBytes: seal})
 }
 
 func (m *mount) unmount() {
@@ -181,7 +185,7 @@ func (c *cut) String() string {
 }
 
 func newWorld(set setup, seed uint64, temp string) (*world, error) {
-	m, err := mountDisk(crashfs.New(newRoot(temp)))
+	m, err := mountSealing(crashfs.New(newRoot(temp)), cmp.Or(set.seal, 16<<10))
 	if err != nil {
 		return nil, err
 	}
