@@ -92,9 +92,15 @@ func (c *Conn) Reserved() error {
 	}
 	err := c.db.do(true, func() error {
 		db := c.db
+		if db.writer != nil {
+			// Only one has RESERVED, so the other died with its transaction.
+			// Whoever rolled that back left pages of the free-list changed.
+			db.setDoubt(true)
+		}
 		if err := db.settled(c.files()); err != nil {
 			return err
 		}
+		db.writer = c
 		c.size, c.count = db.last.PageSize, db.last.PageCount
 		return nil
 	})
@@ -404,9 +410,21 @@ func (c *Conn) Unlock() {
 			c.fail("record what a rollback left", err)
 		}
 	}
+	if c.reserved {
+		c.db.ended(c)
+	}
 	c.reserved, c.exclusive, c.playback = false, false, false
 	if c.dirty() || c.prepared {
 		c.reset()
+	}
+}
+
+// ended takes down that the transaction of c came to an end.
+func (db *DB) ended(c *Conn) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.writer == c {
+		db.writer = nil
 	}
 }
 

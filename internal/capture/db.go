@@ -73,6 +73,7 @@ type DB struct {
 	suspect    bool       // ... or may have: the next write finds out
 	wal        walState
 	mainSynced bool        // syncMain has been done for the comparison under way
+	writer     *Conn       // whose rollback-mode transaction is under way; who finds another there knows that it died
 	walRefs    int         // connections that have the WAL open
 	own        ownFiles    // handles of our own on database, WAL and wal-index
 	running    atomic.Bool // the goroutine that encodes is there

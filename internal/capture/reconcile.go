@@ -209,7 +209,11 @@ func (db *DB) decide(v view) (suspect map[uint32]bool, err error) {
 			err = db.lastPages(suspect)
 		}
 	default:
-		err = db.w.Drop()
+		if err = db.w.Drop(); sum != before.Sum {
+			// Rolled back, but for pages of the free-list, by somebody who did
+			// not tell.
+			db.setDoubt(true)
+		}
 	}
 	db.last = db.w.Committed()
 	return suspect, err

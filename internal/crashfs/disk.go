@@ -69,8 +69,9 @@ type Fault struct {
 
 // Disk is a simulated disk. Its methods may be called concurrently.
 type Disk struct {
-	root string
-	real string // directory of real files for the wal-index
+	root  string
+	roots []string // all names of the root
+	real  string   // directory of real files for the wal-index
 
 	mu        sync.Mutex
 	freed     *sync.Cond // a lock was given up
@@ -82,7 +83,7 @@ type Disk struct {
 	names     map[string]*inode // below the root, as any process sees them
 	synced    map[string]*inode // as after the last syncs
 	pending   []nameChange      // of names, since
-	flocks    map[string]*flock
+	flocks    map[*inode]*flock
 	inOrder   func(name string) bool
 	databases []*sqliteFile // databases, closed ones too
 }
@@ -122,8 +123,8 @@ type nameChange struct {
 // for this disk alone.
 func New(root, real string) *Disk {
 	d := &Disk{
-		root: root, real: real, inodes: 1,
-		names: map[string]*inode{".": {no: 1, dir: true, mode: fs.ModeDir | 0o755}}, flocks: map[string]*flock{},
+		root: root, roots: []string{root}, real: real, inodes: 1,
+		names: map[string]*inode{".": {no: 1, dir: true, mode: fs.ModeDir | 0o755}}, flocks: map[*inode]*flock{},
 	}
 	d.freed = sync.NewCond(&d.mu)
 	d.synced = maps.Clone(d.names)
@@ -132,6 +133,11 @@ func New(root, real string) *Disk {
 
 // Path is the name of a file on the disk.
 func (d *Disk) Path(name string) string { return filepath.Join(d.root, name) }
+
+// Alias gives the root one more name. The engine takes a file for another one
+// under it, as another process would be another engine: two names for one disk
+// are two processes at work on it. To be called before the disk is used.
+func (d *Disk) Alias(root string) { d.roots = append(d.roots, root) }
 
 // OnOp has fn called before every operation, one at a time; nil: nobody. fn
 // must not use the disk but for the methods that say so.
@@ -187,11 +193,13 @@ func (d *Disk) ask(op Op) Fault {
 
 // rel is the name below the root; names from elsewhere are refused.
 func (d *Disk) rel(op, name string) (string, error) {
-	rel, err := filepath.Rel(d.root, name)
-	if err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
-		return "", &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
+	for _, root := range d.roots {
+		rel, err := filepath.Rel(root, name)
+		if err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
+			return rel, nil
+		}
 	}
-	return rel, nil
+	return "", &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
 }
 
 // index says whether name, below the root, is that of a wal-index, and where

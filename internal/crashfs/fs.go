@@ -257,14 +257,15 @@ type heldLock struct {
 }
 
 func (s fileSystem) Lock(name string, perm fs.FileMode, exclusive, wait bool) (durable.Lock, error) {
-	if _, err := s.d.open(name, os.O_RDWR|os.O_CREATE, perm); err != nil {
+	n, err := s.d.open(name, os.O_RDWR|os.O_CREATE, perm)
+	if err != nil {
 		return nil, err
 	}
 	s.d.mu.Lock()
-	l := s.d.flocks[name]
+	l := s.d.flocks[n]
 	if l == nil {
 		l = &flock{}
-		s.d.flocks[name] = l
+		s.d.flocks[n] = l
 	}
 	s.d.mu.Unlock()
 	h := &heldLock{d: s.d, name: name, l: l}

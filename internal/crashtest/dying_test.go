@@ -2,6 +2,7 @@ package crashtest_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -18,13 +19,19 @@ func TestDyingConnection(t *testing.T) {
 	for _, c := range combos() {
 		t.Run(c[0]+"/"+c[1], func(t *testing.T) {
 			set := setup{journal: c[0], sync: c[1], pageSize: 512, cache: 5, conns: 1, inline: true}
-			die := func(name string, hook func(crashfs.Op) bool) bool {
-				died, err := dieOnce(set, tempDir(t), hook)
-				if err != nil {
-					t.Errorf("%v: %s: %v", set, name, err)
-				}
-				if died {
-					deaths++
+			die := func(name string, when func() func(crashfs.Op) bool) (died bool) {
+				for _, outsider := range []bool{false, true} {
+					var hook func(crashfs.Op) bool
+					if when != nil {
+						hook = when()
+					}
+					var err error
+					if died, err = dieOnce(set, tempDir(t), hook, outsider); err != nil {
+						t.Errorf("%v: %s, outsider=%v: %v", set, name, outsider, err)
+					}
+					if died {
+						deaths++
+					}
 				}
 				return died
 			}
@@ -36,13 +43,15 @@ func TestDyingConnection(t *testing.T) {
 			}
 			for _, kind := range []crashfs.Kind{crashfs.Create, crashfs.Write, crashfs.Sync, crashfs.Remove, crashfs.Truncate} {
 				for n := 0; ; n += 1 + n/4 {
-					seen := 0
-					died := die(fmt.Sprintf("in %s number %d of the journal", kind, n), func(op crashfs.Op) bool {
-						if op.Kind != kind || op.Name != dbName+"-journal" {
-							return false
+					died := die(fmt.Sprintf("in %s number %d of the journal", kind, n), func() func(crashfs.Op) bool {
+						seen := 0
+						return func(op crashfs.Op) bool {
+							if op.Kind != kind || op.Name != dbName+"-journal" {
+								return false
+							}
+							seen++
+							return seen-1 == n
 						}
-						seen++
-						return seen-1 == n
 					})
 					if !died {
 						break
@@ -55,13 +64,19 @@ func TestDyingConnection(t *testing.T) {
 }
 
 // dieOnce has a connection die at the operation that hook says, or, if it is
-// nil, in a function of SQL. died is false when neither came.
-func dieOnce(set setup, temp string, hook func(crashfs.Op) bool) (died bool, err error) {
+// nil, in a function of SQL. died is false when neither came. With outsider a
+// program without our VFS is the next to open the database, and plays the
+// journal back.
+func dieOnce(set setup, temp string, hook func(crashfs.Op) bool, outsider bool) (died bool, err error) {
 	w, err := newWorld(set, 1, temp)
 	if err != nil {
 		return false, err
 	}
 	defer w.close()
+	// A journal that is played back does not restore pages of the free-list.
+	if err := w.conns[0].Exec(fmt.Sprintf("%s; DELETE FROM t", insertMany)); err != nil {
+		return false, err
+	}
 	before := w.m.Databases()
 	victim, err := w.m.open(w.m.ours, w.params())
 	if err != nil {
@@ -100,8 +115,100 @@ func dieOnce(set setup, temp string, hook func(crashfs.Op) bool) (died bool, err
 		return false, victim.Close()
 	}
 	w.m.Abandon(before)
+	if outsider {
+		if _, err := w.m.judge(); err != nil {
+			return true, fmt.Errorf("an outsider: %w", err)
+		}
+	}
 	return true, w.goOn()
 }
+
+// TestDeadProcess has a process die in mid-transaction, at each operation after
+// it announced the transaction in the trail. A program without our VFS plays the
+// journal back, and a process that had the database open all the time goes on.
+//
+// Before the announcement nothing in the trail tells that pages were written,
+// and what a played-back journal leaves of the free-list then is a known limit.
+func TestDeadProcess(t *testing.T) {
+	deaths := 0
+	for _, c := range combos() {
+		if c[0] == "WAL" {
+			continue
+		}
+		t.Run(c[0]+"/"+c[1], func(t *testing.T) {
+			set := setup{journal: c[0], sync: c[1], pageSize: 512, cache: 5, conns: 1, inline: true}
+			temp := tempDir(t)
+			for n := 0; ; n++ {
+				died, err := dieElsewhere(set, temp, n)
+				if err != nil {
+					t.Errorf("%v: at operation %d: %v", set, n, err)
+				}
+				if !died {
+					break
+				}
+				deaths++
+			}
+		})
+	}
+	t.Logf("%d processes died", deaths)
+}
+
+// dieElsewhere has another process die at its n-th operation after the
+// announcement that changes anything.
+func dieElsewhere(set setup, temp string, n int) (died bool, err error) {
+	d := crashfs.New(newRoot(temp))
+	alias, _ := newRoot(temp)
+	d.Alias(alias)
+	w, err := newWorldOn(d, set, 1, temp)
+	if err != nil {
+		return false, err
+	}
+	defer w.close()
+	if err := w.conns[0].Exec(insertMany + "; DELETE FROM t"); err != nil {
+		return false, err
+	}
+	other, err := mountAt(d, alias, 16<<10)
+	if err != nil {
+		return false, err
+	}
+	defer other.unregister()
+	before := d.Databases()
+	victim, err := other.open(other.ours, w.params())
+	if err != nil {
+		return false, err
+	}
+	err = victim.Exec(fmt.Sprintf("PRAGMA journal_mode=%s; PRAGMA synchronous=%s; PRAGMA cache_size=100", set.journal, set.sync))
+	if err != nil {
+		return false, err
+	}
+	announced, seen := false, 0
+	d.OnOp(func(op crashfs.Op) crashfs.Fault {
+		switch {
+		case died && role(op.Name) != "lock": // the system releases it
+			return crashfs.Fault{Err: crashfs.ErrStopped}
+		case op.Kind == crashfs.Write && role(op.Name) == "segment":
+			announced = true
+		case announced && op.Kind.Changes():
+			if seen++; seen > n {
+				died = true
+				return crashfs.Fault{Err: crashfs.ErrStopped}
+			}
+		}
+		return crashfs.Fault{}
+	})
+	err = victim.Exec(fatal(set, false))
+	d.OnOp(nil)
+	if !died {
+		return false, errors.Join(err, victim.Close())
+	}
+	d.Abandon(before)
+	if _, err := w.m.judge(); err != nil {
+		return true, fmt.Errorf("an outsider: %w", err)
+	}
+	return true, w.goOn()
+}
+
+const insertMany = "INSERT INTO t(a,b) SELECT value, randomblob(400) FROM json_each('[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20]')"
 
 // fatal is what the connection dies of. In WAL mode it dies reading: the
 // mapping of the wal-index holds a write lock as long as the process lives, so

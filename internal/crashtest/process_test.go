@@ -35,6 +35,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if path := os.Getenv("PAGETRAIL_TEST_WRITER"); path != "" {
+		if err := writer(path); err != nil {
+			fmt.Println("error:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(m.Run())
 }
 
@@ -208,6 +215,12 @@ func takeUp(path string, acked int) error {
 	if err := errors.Join(err, c.Close()); err != nil {
 		return err
 	}
+	return sameFile(path)
+}
+
+// sameFile compares the trail with the database, which nobody has open, byte
+// for byte.
+func sameFile(path string) error {
 	trail, err := journal.Open(path+"-pagetrail", nil)
 	if err != nil {
 		return err

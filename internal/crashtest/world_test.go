@@ -30,6 +30,7 @@ const dbName = "x.db"
 // mount is a disk with its two VFS: the plain one, and ours over it.
 type mount struct {
 	*crashfs.Disk
+	root        string
 	db          string // the name of the database that the methods are about
 	plain, ours string
 	log         *bytes.Buffer
@@ -47,8 +48,13 @@ func mountDisk(d *crashfs.Disk) (*mount, error) { return mountSealing(d, 16<<10)
 
 // mountSealing is mountDisk with a size at which a tail is full.
 func mountSealing(d *crashfs.Disk, seal int64) (*mount, error) {
-	name := strings.TrimPrefix(d.Path(""), "/")
-	m := &mount{Disk: d, db: dbName, plain: name, ours: "trail-" + name, log: &bytes.Buffer{}}
+	return mountAt(d, d.Path(""), seal)
+}
+
+// mountAt is mountSealing under any name of the root.
+func mountAt(d *crashfs.Disk, root string, seal int64) (*mount, error) {
+	name := strings.TrimPrefix(root, "/")
+	m := &mount{Disk: d, root: root, db: dbName, plain: name, ours: "trail-" + name, log: &bytes.Buffer{}}
 	if err := os.MkdirAll(d.Real(), 0o755); err != nil {
 		return nil, err
 	}
@@ -58,9 +64,13 @@ func mountSealing(d *crashfs.Disk, seal int64) (*mount, error) {
 }
 
 func (m *mount) unmount() {
+	m.unregister()
+	m.Discard()
+}
+
+func (m *mount) unregister() {
 	sqlitevfs.Unregister(m.ours)
 	sqlitevfs.Unregister(m.plain)
-	m.Discard()
 }
 
 // of is the same disk for another database on it.
@@ -71,11 +81,11 @@ func (m *mount) of(db string) *mount {
 }
 
 func (m *mount) open(vfsName, params string) (*sqlite3.Conn, error) {
-	return sqlite3.Open("file:" + m.Path(m.db) + "?vfs=" + vfsName + params)
+	return sqlite3.Open("file:" + filepath.Join(m.root, m.db) + "?vfs=" + vfsName + params)
 }
 
 // trail is the directory of the database's trail.
-func (m *mount) trail() string { return m.Path(m.db + capture.Suffix) }
+func (m *mount) trail() string { return filepath.Join(m.root, m.db+capture.Suffix) }
 
 // number answers a query for one integer.
 func number(c *sqlite3.Conn, sql string) (int, error) {
@@ -185,7 +195,11 @@ func (c *cut) String() string {
 }
 
 func newWorld(set setup, seed uint64, temp string) (*world, error) {
-	m, err := mountSealing(crashfs.New(newRoot(temp)), cmp.Or(set.seal, 16<<10))
+	return newWorldOn(crashfs.New(newRoot(temp)), set, seed, temp)
+}
+
+func newWorldOn(d *crashfs.Disk, set setup, seed uint64, temp string) (*world, error) {
+	m, err := mountSealing(d, cmp.Or(set.seal, 16<<10))
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,62 @@
+package crashtest_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// mutant is a fault of the engine, made on purpose.
+type mutant struct {
+	name, file, old, new string
+	run                  string // the tests that must catch it
+}
+
+var mutants = []mutant{
+	{"the trail is not synced beside the database", "vfs/file.go", "if !f.conn.Unsynced() {", "if true {", "TestPowerCuts/DELETE/FULL"},
+	{"a transaction is committed before the commit point", "internal/capture/conn.go", "return c.append(v, tx, true)", "return c.append(v, tx, false)", "TestKillPoints/DELETE/FULL"},
+	{"what a rollback after a spill left is ignored", "internal/capture/conn.go", "c.db.do(true, c.residue)", "c.db.do(true, c.dropPrepared)", "TestPowerCuts/(DELETE|PERSIST)/FULL|TestOutsiders/(DELETE|PERSIST)"},
+	{"a stale page hash is trusted", "internal/capture/table.go", "return err == nil && sum == tx.Sum", "return err == nil && (sum == tx.Sum || true)", "TestPowerCuts/WAL"},
+	{"the trail is not synced before a checkpoint", "internal/capture/connwal.go", "		return c.db.durable()\n	})\n	if c.ckptErr", "		return nil\n	})\n	if c.ckptErr", "TestPowerCuts/WAL"},
+	{"the trail is not synced before the WAL begins anew", "internal/capture/connwal.go", "		db.generation.Store(saltKey(hdr.Salt))\n		return db.durable()", "		db.generation.Store(saltKey(hdr.Salt))\n		return nil", "TestPowerCuts/WAL"},
+	{"nothing is caught up before a checkpoint", "internal/capture/connwal.go", "	c.ckptErr = c.db.do(false, func() error {\n		if err := c.db.settleWAL(c.files()); err != nil {\n			return err\n		}", "	c.ckptErr = c.db.do(false, func() error {", "TestPowerCuts/WAL|TestKillPoints/WAL"},
+	{"the directory of a new journal is not synced", "vfs/file.go", "if f.dir == \"\" {", "if true {", "TestPowerCuts/DELETE/FULL"},
+	{"the directory of a new super-journal is not synced", "vfs/vfs.go", "files: v.files, dir: filepath.Dir(name.String())}, out, nil", "files: v.files}, out, nil", "TestAttached/DELETE/FULL"},
+	{"the clean stamp survives the first write", "internal/capture/table.go", "	if !t.stamp.Clean {\n		return nil\n	}", "	if true {\n		return nil\n	}", "TestPowerCuts|TestKillPoints"},
+	{"a WAL that nobody knows is taken for ours", "internal/capture/catchup.go", "	default:\n		return errUnknownWAL", "	default:", "TestOutsiders/WAL"},
+	{"the wal-index is not asked for the end", "internal/capture/wal.go", "	if shm != nil && known == 0 {", "	if false {", "TestFaults/WAL/FULL"},
+	{"what SQLite lost is never taken back", "internal/capture/reconcile.go", "found, err = db.align(src)", "found, err = false, error(nil)", "TestPowerCuts/DELETE/FULL"},
+	{"a tail ends while its last record can be lost", "internal/capture/db.go", "if err := db.settleFiles(); err != nil {", "if err := error(nil); err != nil {", "TestPowerCuts/(DELETE|TRUNCATE|WAL)/NORMAL"},
+	{"pages beyond the committed size are kept", "internal/capture/wal.go", "return r.page > count || r.page == lock", "return r.page == lock", "TestPowerCuts/WAL|TestKillPoints/WAL"},
+	{"a prepared record is always dropped", "internal/capture/reconcile.go", "case same && p.Sum == sum:\n\t\terr = db.w.Confirm()", "case same && p.Sum == sum:\n\t\terr = db.w.Drop()", "TestKillPoints/(DELETE|PERSIST)/FULL|TestPowerCuts/PERSIST/FULL"},
+	{"a connection that died is not noticed", "internal/capture/conn.go", "if db.writer != nil {", "if false {", "TestDyingConnection/DELETE/FULL"},
+	{"a rollback by others of an announced transaction is believed", "internal/capture/reconcile.go", "sum != before.Sum {", "false {", "TestDeadProcess/DELETE/FULL"},
+	{"writes without syncs are not noted", "internal/capture/table.go", "	if t.stamp.Loose {\n		return nil\n	}", "	if true {\n		return nil\n	}", "TestPowerCuts/WAL/OFF"},
+	{"pages that nobody wrote are zero", "internal/capture/wal.go", "return buf, w.page(no, buf)\n	default", "clear(buf)\n		return buf, nil\n	default", "TestPowerCuts/WAL"},
+}
+
+// mutate returns the file of m with the fault in it.
+func (m mutant) mutate() ([]byte, error) {
+	source, err := os.ReadFile(m.path())
+	if err != nil {
+		return nil, err
+	}
+	if n := bytes.Count(source, []byte(m.old)); n != 1 {
+		return nil, fmt.Errorf("%s has the place %d times: the mutant has to follow the code", m.file, n)
+	}
+	return bytes.Replace(source, []byte(m.old), []byte(m.new), 1), nil
+}
+
+func (m mutant) path() string { return filepath.Join("..", "..", filepath.FromSlash(m.file)) }
+
+// TestMutantsApply sees that the code has the places where TestMutants, which
+// takes long, puts its faults.
+func TestMutantsApply(t *testing.T) {
+	for _, m := range mutants {
+		if _, err := m.mutate(); err != nil {
+			t.Errorf("%s: %v", m.name, err)
+		}
+	}
+}
