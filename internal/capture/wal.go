@@ -242,8 +242,8 @@ func (s *walState) visibleEnd(wal, shm io.ReaderAt, known uint32) (hdr sqlitefil
 func readIndex(shm io.ReaderAt) (sqlitefile.IndexHeader, bool) {
 	var b [sqlitefile.IndexHeaderSize]byte
 	for range 100 {
-		if n, _ := shm.ReadAt(b[:], 0); n < len(b) {
-			return sqlitefile.IndexHeader{}, false
+		if n, _ := shm.ReadAt(b[:], 0); n < len(b) || b == [sqlitefile.IndexHeaderSize]byte{} {
+			return sqlitefile.IndexHeader{}, false // nobody has used it yet
 		}
 		if idx, ok := sqlitefile.ParseIndexHeader(b[:]); ok {
 			return idx, true

@@ -194,6 +194,9 @@ func (d *Disk) ask(op Op) Fault {
 // rel is the name below the root; names from elsewhere are refused.
 func (d *Disk) rel(op, name string) (string, error) {
 	for _, root := range d.roots {
+		if below, ok := strings.CutPrefix(name, root+"/"); ok && filepath.Clean(below) == below && below[0] != '.' {
+			return below, nil
+		}
 		rel, err := filepath.Rel(root, name)
 		if err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
 			return rel, nil

@@ -460,6 +460,7 @@ func TestAttached(t *testing.T) {
 			continue // SQLite does not make these atomic over several files
 		}
 		t.Run(c[0]+"/"+c[1], func(t *testing.T) {
+			t.Parallel()
 			temp := tempDir(t)
 			seed := envInt("PAGETRAIL_SEED", uint64(i)<<32|1)
 			sum, joints := &tally{kinds: map[string]int{}}, 0

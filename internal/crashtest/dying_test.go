@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ncruces/go-sqlite3"
@@ -15,9 +16,11 @@ import (
 // that lives on and never closes it. Its descriptors are gone a while later, as
 // the collector has it. Another connection, open all the time, goes on.
 func TestDyingConnection(t *testing.T) {
-	deaths := 0
+	var deaths atomic.Int64
+	t.Cleanup(func() { t.Logf("%d connections died", deaths.Load()) })
 	for _, c := range combos() {
 		t.Run(c[0]+"/"+c[1], func(t *testing.T) {
+			t.Parallel()
 			set := setup{journal: c[0], sync: c[1], pageSize: 512, cache: 5, conns: 1, inline: true}
 			die := func(name string, when func() func(crashfs.Op) bool) (died bool) {
 				for _, outsider := range []bool{false, true} {
@@ -30,7 +33,7 @@ func TestDyingConnection(t *testing.T) {
 						t.Errorf("%v: %s, outsider=%v: %v", set, name, outsider, err)
 					}
 					if died {
-						deaths++
+						deaths.Add(1)
 					}
 				}
 				return died
@@ -60,7 +63,6 @@ func TestDyingConnection(t *testing.T) {
 			}
 		})
 	}
-	t.Logf("%d connections died", deaths)
 }
 
 // dieOnce has a connection die at the operation that hook says, or, if it is
@@ -130,12 +132,14 @@ func dieOnce(set setup, temp string, hook func(crashfs.Op) bool, outsider bool) 
 // Before the announcement nothing in the trail tells that pages were written,
 // and what a played-back journal leaves of the free-list then is a known limit.
 func TestDeadProcess(t *testing.T) {
-	deaths := 0
+	var deaths atomic.Int64
+	t.Cleanup(func() { t.Logf("%d processes died", deaths.Load()) })
 	for _, c := range combos() {
 		if c[0] == "WAL" {
 			continue
 		}
 		t.Run(c[0]+"/"+c[1], func(t *testing.T) {
+			t.Parallel()
 			set := setup{journal: c[0], sync: c[1], pageSize: 512, cache: 5, conns: 1, inline: true}
 			temp := tempDir(t)
 			for n := 0; ; n++ {
@@ -146,11 +150,10 @@ func TestDeadProcess(t *testing.T) {
 				if !died {
 					break
 				}
-				deaths++
+				deaths.Add(1)
 			}
 		})
 	}
-	t.Logf("%d processes died", deaths)
 }
 
 // dieElsewhere has another process die at its n-th operation after the

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -97,22 +98,27 @@ func faultCases() (cases []faultCase) {
 // go on, and compares trail and database in the end. What was failed in which
 // ways is held against testdata/faults.txt, so that no kind of call drops out.
 func TestFaults(t *testing.T) {
+	var mu sync.Mutex // guards what follows
 	all, steady, ran, cases := coverage{}, coverage{}, 0, faultCases()
+	t.Cleanup(func() {
+		if ran == len(cases) && !t.Failed() {
+			t.Logf("faults reached:\n%s", all.table(true))
+			golden(t, filepath.Join("testdata", "faults.txt"), steady.table(false))
+		}
+	})
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			fired := coverage{}
 			faultsOf(t, c, fired)
+			mu.Lock()
+			defer mu.Unlock()
 			if all.join(fired); !c.side {
 				steady.join(fired)
 			}
 			ran++
 		})
 	}
-	if ran < len(cases) || t.Failed() {
-		return
-	}
-	t.Logf("faults reached:\n%s", all.table(true))
-	golden(t, filepath.Join("testdata", "faults.txt"), steady.table(false))
 }
 
 // coverage counts the faults that were reached, by kind of call, kind of file

@@ -32,6 +32,7 @@ func killWork(wal bool) []step {
 func TestKillPoints(t *testing.T) {
 	for i, c := range combos() {
 		t.Run(c[0]+"/"+c[1], func(t *testing.T) {
+			t.Parallel()
 			sum := &tally{kinds: map[string]int{}}
 			set := setup{journal: c[0], sync: c[1], pageSize: 512, cache: 5, conns: 2, inline: i%2 == 0}
 			temp := tempDir(t)
@@ -61,6 +62,7 @@ func TestKillPoints(t *testing.T) {
 func TestStop(t *testing.T) {
 	for i, c := range combos() {
 		t.Run(c[0]+"/"+c[1], func(t *testing.T) {
+			t.Parallel()
 			sum := &tally{kinds: map[string]int{}}
 			set := setup{journal: c[0], sync: c[1], pageSize: 512, cache: 5, conns: 2, inline: i%2 == 0}
 			temp := tempDir(t)

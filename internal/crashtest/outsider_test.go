@@ -16,6 +16,7 @@ import (
 func TestOutsiders(t *testing.T) {
 	for i, c := range combos() {
 		t.Run(c[0]+"/"+c[1], func(t *testing.T) {
+			t.Parallel()
 			runs, checks, kinds := 12, 0, map[journal.Kind]int{}
 			if testing.Short() {
 				runs = 4

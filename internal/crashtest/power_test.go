@@ -37,6 +37,7 @@ func cutsWanted() int {
 func TestPowerCuts(t *testing.T) {
 	for i, c := range combos() {
 		t.Run(c[0]+"/"+c[1], func(t *testing.T) {
+			t.Parallel()
 			temp := tempDir(t)
 			seed := envInt("PAGETRAIL_SEED", uint64(i)<<32|1)
 			sum := &tally{kinds: map[string]int{}}

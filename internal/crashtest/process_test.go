@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -42,6 +43,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	debug.SetGCPercent(400) // the disks are small, and there are many
 	os.Exit(m.Run())
 }
 
@@ -112,10 +114,11 @@ func TestKilledProcess(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts many processes")
 	}
-	kills := 0
+	var kills atomic.Int64
 	points := int64(envInt("PAGETRAIL_KILLS", 8))
 	for _, mode := range []string{"DELETE/FULL", "TRUNCATE/NORMAL", "PERSIST/OFF", "WAL/NORMAL", "WAL/FULL"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			total, err := runVictim(t.TempDir(), mode, 0)
 			if err != nil {
 				t.Fatal(err)
@@ -130,11 +133,11 @@ func TestKilledProcess(t *testing.T) {
 				if err != nil {
 					t.Errorf("killed at call %d of %d: %v", at, total, err)
 				}
-				kills++
+				kills.Add(1)
 			}
 		})
 	}
-	t.Logf("%d processes killed", kills)
+	t.Cleanup(func() { t.Logf("%d processes killed", kills.Load()) })
 }
 
 // runVictim starts a process that kills itself at a call, and returns the last
