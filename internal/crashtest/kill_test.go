@@ -1,6 +1,7 @@
 package crashtest_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -126,4 +127,47 @@ func stopAt(set setup, seed uint64, at int, temp string, sum *tally) (reached bo
 		return false, err
 	}
 	return true, sum.check(full, c)
+}
+
+// TestForeignCheckpoint has a program without our VFS checkpoint the WAL, so
+// that the trail was not made durable before it, and one of our connections
+// begin the WAL anew. After that the frames are gone, and a power cut must find
+// the transactions in the trail.
+func TestForeignCheckpoint(t *testing.T) {
+	for i, sync := range []string{"NORMAL", "FULL"} {
+		t.Run(sync, func(t *testing.T) {
+			t.Parallel()
+			sum, temp := &tally{kinds: map[string]int{}}, tempDir(t)
+			for seed := uint64(i) << 32; sum.cuts < 60; seed++ {
+				if err := foreignCheckpoint(sync, seed, temp, sum); err != nil {
+					t.Fatalf("seed %#x: %v", seed, err)
+				}
+			}
+			t.Logf("%s", sum)
+		})
+	}
+}
+
+func foreignCheckpoint(sync string, seed uint64, temp string, sum *tally) error {
+	w, err := newWorld(setup{journal: "WAL", sync: sync, pageSize: 512, cache: 5, conns: 1, inline: true, cuts: 1}, seed, temp)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	insert := step{sql: "BEGIN; INSERT INTO t(a,b) VALUES(1,zeroblob(300)); " + mark + "; COMMIT", commit: true}
+	if err := w.run([]step{insert, insert, insert}); err != nil {
+		return err
+	}
+	c, err := w.m.open(w.m.plain, "")
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(c.Exec("PRAGMA wal_checkpoint(RESTART)"), c.Close()); err != nil {
+		return err
+	}
+	if err := w.run([]step{insert}); err != nil {
+		return err
+	}
+	w.onCut = sum.check
+	return w.run([]step{insert, insert})
 }

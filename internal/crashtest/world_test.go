@@ -291,8 +291,8 @@ func (w *world) close() {
 // run does the steps and hands every cut to onCut at the end of its step.
 func (w *world) run(steps []step) error {
 	w.m.OnOp(w.hook)
-	for i, s := range steps {
-		w.flight = i + 1
+	for _, s := range steps {
+		w.flight++
 		if err := w.step(s); err != nil {
 			return fmt.Errorf("step %d: %s: %w\n%s", w.flight, s, err, w.m.log.String())
 		}
