@@ -32,9 +32,10 @@ func compare(old, new []byte) change {
 		hi -= compareBlock
 	}
 	lo += matchLen(old[lo:hi], new[lo:hi])
-	for old[hi-1] == new[hi-1] {
-		hi--
+	for hi -= 8; load64(old, hi) == load64(new, hi); {
+		hi -= 8
 	}
+	hi += 8 - bits.LeadingZeros64(load64(old, hi)^load64(new, hi))>>3
 	return change{lo: lo, hi: hi, bytes: countChanged(old, new, lo, hi)}
 }
 

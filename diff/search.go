@@ -11,6 +11,11 @@ const (
 	minFrom  = 16
 )
 
+// enough is what a copy saves that ends the search for a better one. Where much
+// is equal, as in the gap in the middle of a page, every distance matches, and
+// each would be measured to its end.
+const enough = 32
+
 // patience is after how many literals, in powers of two, the search begins to
 // skip positions: what has not compressed so far will hardly do so now.
 const patience = 7
@@ -104,7 +109,7 @@ func (e *Encoder) seek(i, lit, end int) int {
 		if j := i + 2; uint(j) <= limit && v == load64(old, j) {
 			return i
 		}
-		if v == load64(old, int(own[v*hashPrime>>(ownShift&63)])<<2) {
+		if v == load64(old, int(own[v*hashPrime>>(ownShift&63)&ownSlotMask])<<2) {
 			return i
 		}
 		if i < deepEnd {
@@ -141,8 +146,11 @@ func (e *Encoder) find(i, lit int) match {
 	if e.old != nil {
 		for _, d := range [...]int{0, e.shifts[0], e.shifts[1], -2, 2} {
 			e.shifted(&best, v, i, lit, d)
+			if best.gain >= enough {
+				return best
+			}
 		}
-		e.shifted(&best, v, i, lit, int(e.own.slots[v*hashPrime>>e.own.shift])<<2-i)
+		e.shifted(&best, v, i, lit, int(e.own.slots[v*hashPrime>>(e.own.shift&63)&ownSlotMask])<<2-i)
 	}
 	if v == bits.RotateLeft64(v, 8) {
 		e.filled(&best, i, lit)

@@ -9,24 +9,36 @@ import "math/bits"
 const hashPrime = 0x9E3779B185EBCA87
 
 // ownTable indexes the old page of the page at work at every 4th position: a
-// match of 12 bytes or more covers 8 bytes that are indexed.
+// match of 12 bytes or more covers 8 bytes that are indexed. Of two places with
+// the same bytes it keeps the first: what SQLite added to a page last is in
+// front, and most like what it adds now.
 type ownTable struct {
-	slots []uint16 // position / 4
-	shift uint     // of a hash, to get its slot
+	slots *[ownSlotsMax]uint16 // position / 4; of the array as many are used as the page size asks for
+	shift uint                 // of a hash, to get its slot
 }
 
+const (
+	ownSlotsMax = MaxPageSize / 2
+	ownSlotMask = ownSlotsMax - 1 // says nothing new: it spares the check of an index
+)
+
 func (t *ownTable) build(page []byte, pageSize int) {
-	n := pageSize / 2
-	if cap(t.slots) < n {
-		t.slots = make([]uint16, n)
+	if t.slots == nil {
+		t.slots = new([ownSlotsMax]uint16)
 	}
-	t.slots = t.slots[:n]
-	clear(t.slots)
+	n := pageSize / 2
+	clear(t.slots[:n])
 	t.shift = slotShift(n)
+	// Four at a time, from windows of a constant length: every page of a small
+	// transaction comes through here, and its bounds would be checked four
+	// times as often. The first 12 bytes of a page, its header, are left out.
 	slots, shift := t.slots, t.shift
-	for p := 0; len(page) >= 8; p++ {
-		slots[load64(page, 0)*hashPrime>>(shift&63)] = uint16(p)
-		page = page[4:]
+	for off := len(page) - 20; off >= 0; off -= 16 {
+		w, p := (*[20]byte)(page[off:]), uint16(off/4)
+		slots[load64(w[:], 12)*hashPrime>>(shift&63)&ownSlotMask] = p + 3
+		slots[load64(w[:], 8)*hashPrime>>(shift&63)&ownSlotMask] = p + 2
+		slots[load64(w[:], 4)*hashPrime>>(shift&63)&ownSlotMask] = p + 1
+		slots[load64(w[:], 0)*hashPrime>>(shift&63)&ownSlotMask] = p
 	}
 }
 
