@@ -3,6 +3,7 @@ package capture
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/pagetrail/pagetrail/diff"
 	"github.com/pagetrail/pagetrail/journal"
@@ -35,6 +36,7 @@ type builder struct {
 
 // group is a part of a transaction that is encoded by itself.
 type group struct {
+	full     bool // all pages are new, and written down without a search
 	enc      diff.Encoder
 	body     diff.Body
 	old, new []byte
@@ -44,10 +46,12 @@ type group struct {
 	err      error         // why it did not succeed
 }
 
-// newGroupPages is how many pages by which a database grew are encoded as one
-// group. They have no old content, and little to copy from far away; in small
-// groups two cores encode them, each in its own cache.
-const newGroupPages = 1024
+// fullBytes is how much new content a transaction must have that has no old
+// content for it to be written down in full, and how much of that makes a
+// group. A search among so many new pages finds hardly more than what a
+// compressor finds in them afterwards (less, on bulk loads and indexes, because
+// its copies get in the compressor's way), and the commit waits for it.
+const fullBytes = 2 << 20
 
 // record appends the change from state prev to tx (whose PageSize, PageCount,
 // Kind, Time, Origin, Note and Super are set) to w, unflushed. nos are the
@@ -112,22 +116,25 @@ type recording struct {
 	fresh bool // nothing of the state before counts
 	at    int  // pages that are in groups already
 	kept  int  // pages that are in the record
+
+	fullFrom uint32 // pages from this one on are written in full; 0: none are
 }
 
 // groups writes all groups but the last ahead of the record and returns the
 // last, encoded. While one is encoded the next is read, and encoded beside it.
 func (r *recording) groups(w *journal.Writer, nos []uint32) (*group, error) {
+	r.divide(nos)
 	var before *group
 	for i := 0; ; i++ {
 		g := &r.b.groups[i%2]
-		n := r.groupLen(nos)
+		n := r.groupLen(g, nos)
 		if err := r.fill(g, nos[:n]); err != nil {
 			return nil, errors.Join(err, before.wait())
 		}
 		r.at += n
 		nos = nos[n:]
-		if before == nil && len(nos) == 0 {
-			g.encode(r.tx.PageSize) // the usual, small transaction
+		if g.full || before == nil && len(nos) == 0 {
+			g.encode(r.tx.PageSize) // no work, or the usual, small transaction
 		} else {
 			g.start(r.tx.PageSize)
 		}
@@ -149,13 +156,31 @@ func (r *recording) groups(w *journal.Writer, nos []uint32) (*group, error) {
 	}
 }
 
-// groupLen is how many of the pages nos make the next group.
-func (r *recording) groupLen(nos []uint32) int {
-	size := diff.GroupPages(r.tx.PageSize)
-	if len(nos) > 0 && (r.fresh || nos[0] > r.prev.PageCount) {
-		size = min(size, max(newGroupPages*4096/r.tx.PageSize, 16))
+// divide decides from which of the pages nos on all are written in full: those
+// that have no old content, if they are many.
+func (r *recording) divide(nos []uint32) {
+	grown := 0
+	if !r.fresh {
+		grown, _ = slices.BinarySearch(nos, r.prev.PageCount+1)
 	}
-	return min(size, len(nos))
+	if n := len(nos) - grown; n*r.tx.PageSize >= fullBytes {
+		r.fullFrom = nos[grown]
+	}
+}
+
+// groupLen is how many of the pages nos make the next group, g.
+func (r *recording) groupLen(g *group, nos []uint32) int {
+	most := min(diff.GroupPages(r.tx.PageSize), len(nos))
+	g.full = false
+	switch {
+	case r.fullFrom == 0 || len(nos) == 0:
+		return most
+	case nos[0] >= r.fullFrom:
+		g.full = true
+		return min(most, fullBytes/r.tx.PageSize)
+	}
+	n, _ := slices.BinarySearch(nos, r.fullFrom)
+	return min(most, n)
 }
 
 // fill reads the pages nos into g and accounts for their hashes.
@@ -209,8 +234,12 @@ func (r *recording) oldPage(i int, no uint32, buf []byte, was diff.Sum) ([]byte,
 
 // room makes g's buffers large enough for n pages.
 func (g *group) room(size, n int) {
-	if need := size * n; len(g.old) < need {
-		g.old, g.new = make([]byte, need), make([]byte, need)
+	need := size * n
+	if len(g.new) < need {
+		g.new = make([]byte, need)
+	}
+	if !g.full && len(g.old) < need {
+		g.old = make([]byte, need)
 	}
 	g.pages = g.pages[:0]
 }
@@ -227,6 +256,10 @@ func (g *group) recent(to *recent, entries []entry) {
 
 func (g *group) encode(pageSize int) {
 	g.body.Pages, g.body.Tokens, g.body.Literals = g.body.Pages[:0], g.body.Tokens[:0], g.body.Literals[:0]
+	if g.full {
+		g.body, g.kept = diff.EncodeFull(g.body, pageSize, g.pages), len(g.pages)
+		return
+	}
 	g.body, g.kept = g.enc.Encode(g.body, pageSize, g.pages)
 }
 
@@ -258,7 +291,7 @@ func (g *group) wait() error {
 func (b *builder) shrink() {
 	const keep = 1 << 20
 	for i := range b.groups {
-		if g := &b.groups[i]; len(g.old) > keep || cap(g.body.Literals) > keep {
+		if g := &b.groups[i]; len(g.new) > keep || cap(g.body.Literals) > keep {
 			*g = group{}
 		}
 	}

@@ -1,0 +1,87 @@
+package vfs_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/pagetrail/pagetrail/diff"
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+// TestManyNewPages has transactions by which the database grows a lot, while
+// pages that it had change too: the new pages are written in full, by groups of
+// their own, the others as patches. The cache is small, so that pages get into
+// the database or the WAL, and are written there again, long before the commit
+// or the rollback.
+func TestManyNewPages(t *testing.T) {
+	for _, c := range []struct{ mode, size string }{{"WAL", "512"}, {"WAL", "65536"}, {"DELETE", "4096"}} {
+		t.Run(c.mode+"/"+c.size, func(t *testing.T) { manyNewPages(t, c.mode, c.size) })
+	}
+}
+
+func manyNewPages(t *testing.T, mode, size string) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	c := open(t, path, "")
+	defer c.Close()
+	run(t, c, "PRAGMA page_size="+size, "PRAGMA journal_mode="+mode, "PRAGMA synchronous=OFF", "PRAGMA cache_size=-200", schema,
+		generate("INSERT INTO t(a,b) SELECT hex(randomblob(20)), randomblob(300) FROM generate(1000)"))
+	r := newReplica(t, path+"-pagetrail")
+	defer r.close()
+	before := agrees(t, r, c, path, "at first")
+	load := generate("INSERT INTO t(a,b) SELECT hex(randomblob(20)), randomblob(600)||zeroblob(300) FROM generate(2600)")
+	run(t, c, "BEGIN", "UPDATE t SET a='changed' WHERE id%10=0", load, "COMMIT")
+	id := agrees(t, r, c, path, "a bulk load")
+	full, patches := groupKinds(t, path, id)
+	if id != before+1 || full < 2 || patches == 0 {
+		t.Fatalf("transaction %d has %d groups of full pages, %d with patches", id, full, patches)
+	}
+	run(t, c, "CREATE INDEX tb ON t(b)")
+	agrees(t, r, c, path, "an index")
+	run(t, c, "BEGIN", load, "UPDATE t SET a='twice' WHERE id>2000", "ROLLBACK", "UPDATE t SET a='after' WHERE id=7")
+	agrees(t, r, c, path, "a load that was rolled back")
+	run(t, c, "BEGIN", load, "SAVEPOINT s", load, "UPDATE t SET b=randomblob(900) WHERE id%3=0", "ROLLBACK TO s",
+		"UPDATE t SET a='rewritten', b=randomblob(900) WHERE id%5=0", "COMMIT")
+	agrees(t, r, c, path, "a load of which half was rolled back")
+	run(t, c, "BEGIN", "DELETE FROM t WHERE id%3>0", "DROP INDEX tb", "COMMIT", "VACUUM")
+	agrees(t, r, c, path, "VACUUM")
+	run(t, c, load)
+	agrees(t, r, c, path, "grown again")
+}
+
+// groupKinds counts the groups of a transaction: those of pages in full, and
+// those with patches.
+func groupKinds(t *testing.T, path string, id journal.TXID) (full, patches int) {
+	t.Helper()
+	trail, err := journal.Open(path+"-pagetrail", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer trail.Close()
+	for rec, err := range trail.Records(t.Context(), id) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rec.TXID != id {
+			break
+		}
+		for body, err := range rec.Groups() {
+			var dec diff.Decoder
+			if err == nil {
+				err = dec.Load(body, rec.PageSize)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := true
+			for _, p := range dec.Pages() {
+				all = all && p.Full
+			}
+			if all {
+				full++
+			} else {
+				patches++
+			}
+		}
+	}
+	return full, patches
+}
