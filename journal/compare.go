@@ -28,7 +28,7 @@ func pullRecords(ctx context.Context, o *openedFile) (next func() (*Record, erro
 }
 
 // sameRecord compares a record with its sealed form.
-func sameRecord(a, b *Record) error {
+func sameRecord(ctx context.Context, a, b *Record) error {
 	tx := a.Tx
 	if !b.SumKnown {
 		tx.Sum, tx.SumKnown = diff.Sum{}, false
@@ -48,6 +48,9 @@ func sameRecord(a, b *Record) error {
 	next, stop := iter.Pull2(b.Groups())
 	defer stop()
 	for g, err := range a.Groups() {
+		if err == nil {
+			err = ctx.Err()
+		}
 		if err != nil {
 			return err
 		}

@@ -103,7 +103,7 @@ func TestLargeTransaction(t *testing.T) {
 		}
 	}
 	atMost(t, "reading a tail", 8<<20, read)
-	atMost(t, "sealing", 64<<20, func() { seal(t, dir, 1) })
+	atMost(t, "sealing", 96<<20, func() { seal(t, dir, 1) })
 	atMost(t, "reading a sealed segment", 8<<20, read)
 	atMost(t, "verifying", 32<<20, func() { verify(t, tr) })
 }

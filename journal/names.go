@@ -16,12 +16,13 @@ const (
 
 	segmentSuffix = ".seg"
 	baseSuffix    = ".base"
-	sealingSuffix = ".seg.sealing" // a segment being sealed: of no use after a crash
+	sealingSuffix = ".seg.sealing" // a segment being sealed: the next Seal goes on with it
 	basingSuffix  = ".base.writing"
 	cutPrefix     = "cut-" // bytes taken off a tail, named for when (µs)
 )
 
 func segmentName(first TXID) string { return fmt.Sprintf("%016x%s", uint64(first), segmentSuffix) }
+func sealingName(first TXID) string { return fmt.Sprintf("%016x%s", uint64(first), sealingSuffix) }
 func baseName(id TXID) string       { return fmt.Sprintf("%016x%s", uint64(id), baseSuffix) }
 
 // parseName reads the TXID off a file name of the given suffix.

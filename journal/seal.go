@@ -9,15 +9,14 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/pagetrail/pagetrail/diff"
 	"github.com/pagetrail/pagetrail/internal/durable"
 )
 
 // Seal compresses the segments that are no longer the tail: each is written anew beside the old file,
 // read back and compared with it record by record, and only then renamed over it. It needs no writer lock, may
 // run beside writers and readers, in any process, and can be stopped at any point: the old file stays until
-// the new one is whole. It returns how many it sealed. ErrLocked when another Seal or Prune is running. Of o,
-// FS and Mode count.
+// the new one is whole, and the next Seal goes on with what is written of it. It returns how many it sealed.
+// ErrLocked when another Seal or Prune is running. Of o, FS and Mode count.
 //
 // On Windows a segment that somebody has open cannot be replaced: the error is returned, and the next Seal
 // tries again.
@@ -28,17 +27,17 @@ func Seal(ctx context.Context, dir string, o *WriterOptions) (sealed int, err er
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	for _, name := range names.other {
-		if strings.HasSuffix(name, sealingSuffix) { // of a Seal that did not finish
-			if err := opt.FS.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return 0, err
-			}
-		}
+	from, chain, err := firstUnsealed(&opt, dir, &id, names)
+	if err != nil {
+		return 0, err
 	}
-	var chain chainHash
-	for i, first := range names.segments {
-		if i == len(names.segments)-1 { // the tail
-			break
+	ended := names.segments[from:max(len(names.segments)-1, from)] // without the tail
+	if err := removeSealing(&opt, dir, names, ended); err != nil {
+		return 0, err
+	}
+	for _, first := range ended {
+		if err := ctx.Err(); err != nil {
+			return sealed, err
 		}
 		did, hash, err := sealOne(ctx, &opt, dir, &id, first, chain)
 		if err != nil {
@@ -50,6 +49,59 @@ func Seal(ctx context.Context, dir string, o *WriterOptions) (sealed int, err er
 		chain = hash
 	}
 	return sealed, nil
+}
+
+// Unsealed says whether there is anything for Seal to do. It reads the directory and a header, takes no lock and
+// makes no file.
+func Unsealed(dir string, o *WriterOptions) (bool, error) {
+	opt := o.filled()
+	names, err := list(opt.FS, dir)
+	if err != nil || len(names.segments) < 2 {
+		return false, err
+	}
+	// The last before the tail is the last to be sealed.
+	first := names.segments[len(names.segments)-2]
+	s, err := openHeader(opt.FS, dir, segmentName(first), readOnly, segmentMagic, nil, first)
+	if err != nil {
+		return false, err
+	}
+	return !s.hdr.sealed(), s.f.Close()
+}
+
+// firstUnsealed is the index of the first segment that is not sealed, and the hash of the last block before it. A
+// segment is sealed only after the one before it, so it is looked for from the end.
+func firstUnsealed(o *WriterOptions, dir string, id *Identity, names *listing) (i int, chain chainHash, err error) {
+	for i = len(names.segments) - 1; i > 0; i-- {
+		first := names.segments[i-1]
+		s, err := openHeader(o.FS, dir, segmentName(first), readOnly, segmentMagic, id, first)
+		if err != nil {
+			return 0, chain, err
+		}
+		sealed := s.hdr.sealed()
+		if sealed {
+			chain, err = lastHash(s)
+		}
+		if err := errors.Join(err, s.f.Close()); err != nil {
+			return 0, chain, err
+		}
+		if sealed {
+			return i, chain, nil
+		}
+	}
+	return 0, chain, nil
+}
+
+// removeSealing removes what Seals left that did not finish, but for the file with which the next is to begin.
+func removeSealing(o *WriterOptions, dir string, names *listing, ended []TXID) error {
+	for _, name := range names.other {
+		if !strings.HasSuffix(name, sealingSuffix) || len(ended) > 0 && name == sealingName(ended[0]) {
+			continue
+		}
+		if err := o.FS.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // maintain takes the lock that sealing and pruning share, and reads the directory.
@@ -80,17 +132,21 @@ func sealOne(ctx context.Context, o *WriterOptions, dir string, id *Identity, fi
 		hash, err = lastHash(src)
 		return false, hash, errors.Join(err, src.f.Close())
 	}
-	temp := filepath.Join(dir, strings.TrimSuffix(segmentName(first), segmentSuffix)+sealingSuffix)
-	out, err := createSealed(o.FS, temp, o.Mode)
+	temp := filepath.Join(dir, sealingName(first))
+	s, err := resumeSealing(ctx, o, src, temp, chain)
 	if err != nil {
 		return false, hash, joinClose(err, src.f)
 	}
-	if err = sealInto(ctx, src, out, chain); err == nil {
+	out := s.out
+	if err = s.all(ctx, src); err == nil {
 		err = checkSealed(ctx, o.FS, dir, temp, id, src)
 	}
 	err = joinClose(err, src.f) // Windows does not replace a file that is open
 	if err == nil {
 		err = o.FS.Rename(temp, src.path)
+	}
+	if err != nil && ctx.Err() != nil {
+		return false, hash, joinClose(err, out) // the next one goes on with it
 	}
 	if err != nil {
 		out.abort()
@@ -114,115 +170,6 @@ func lastHash(o *openedFile) (chainHash, error) {
 		return chainHash{}, located(cutShort(err), o.path, t.off, 0)
 	}
 	return sha256.Sum256(block), nil
-}
-
-// sealInto writes the sealed form of src.
-func sealInto(ctx context.Context, src *openedFile, out *sealedFile, chain chainHash) error {
-	hdr := src.hdr
-	hdr.flags |= flagSealed
-	hdr.chain = chain
-	head := make([]byte, fileHeaderSize)
-	hdr.put(head)
-	out.chain = sha256.Sum256(head)
-	s := sealer{out: out}
-	s.index.begin(&hdr)
-	var c recordCursor
-	if err := c.start(src, hdr.first); err != nil {
-		return err
-	}
-	if err := s.blocks(ctx, &c, src); err != nil {
-		return err
-	}
-	if err := s.flush(); err != nil {
-		return err
-	}
-	if len(s.index.f.units) == 0 {
-		return located(because(ErrCorrupt, "a segment without a record ends"), src.path, fileHeaderSize, 0)
-	}
-	if err := out.footer(uint64(hdr.first), s.index.encode()); err != nil {
-		return err
-	}
-	return out.finish(head)
-}
-
-// blocks goes through the blocks of the source to its end.
-func (s *sealer) blocks(ctx context.Context, c *recordCursor, src *openedFile) error {
-	w := &c.w
-	w.trust = false
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		step, err := w.next()
-		if err != nil {
-			return located(notTorn(err), src.path, w.br.off, 0)
-		}
-		switch step {
-		case stepEnd:
-			return nil
-		case stepEOF, stepUndecided:
-			return located(because(ErrCorrupt, "the segment is not the last and has no end"), src.path, w.br.off, w.st.txid+1)
-		case stepPoint:
-			if err := s.point(w.point); err != nil {
-				return err
-			}
-		case stepTx:
-			if err := s.block(c, src); err != nil {
-				return located(err, src.path, w.blkOff, w.blk.cur.txid+1)
-			}
-		}
-	}
-}
-
-// block adds the records of a block of the source.
-func (s *sealer) block(c *recordCursor, src *openedFile) error {
-	w := &c.w
-	if w.parts.count > 0 {
-		if err := s.groups(c, src); err != nil {
-			return err
-		}
-	}
-	var r rawRecord
-	var b diff.Body
-	for w.blk.left > 0 {
-		before := w.blk.cur
-		if err := w.blk.next(&r, &b); err != nil {
-			return err
-		}
-		if err := s.add(&r, before, b); err != nil {
-			return err
-		}
-	}
-	if w.parts.count > 0 { // a large transaction's block is its own
-		return s.flush()
-	}
-	return nil
-}
-
-// groups copies the P blocks before a block.
-func (s *sealer) groups(c *recordCursor, src *openedFile) error {
-	if err := s.flush(); err != nil {
-		return err
-	}
-	id := c.w.blk.cur.txid + 1
-	s.index.unit(s.out.off)
-	size, err := c.w.blk.peekPageSize()
-	if err != nil {
-		return err
-	}
-	groups := c.groups(src, id, c.w.parts)
-	var failed error
-	err = groups.each(func(b diff.Body, _ error) bool {
-		var pages int
-		if pages, failed = s.index.body(b, size); failed == nil {
-			failed = s.part(id, b, uint32(pages))
-		}
-		return failed == nil
-	})
-	if failed != nil {
-		return failed
-	}
-	return err
 }
 
 // checkSealed reads what was written and compares it with the source.
@@ -253,7 +200,7 @@ func sameRecords(ctx context.Context, a, b *openedFile) error {
 		if err != nil {
 			return err
 		}
-		if err := sameRecord(want, r); err != nil {
+		if err := sameRecord(ctx, want, r); err != nil {
 			return located(err, b.path, -1, r.TXID)
 		}
 	}

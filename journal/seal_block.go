@@ -13,6 +13,8 @@ const (
 // sealer writes the blocks of a sealed segment.
 type sealer struct {
 	out     *sealedFile
+	head    []byte // the file's header, written last
+	done    taken
 	index   indexer
 	cur     encBlock
 	pending sealedRecord // the last record of cur, whose header is not yet in it: only the last has a full sum

@@ -23,11 +23,26 @@ type sealedFile struct {
 
 // createSealed begins a file behind the place of its header.
 func createSealed(fsys durable.FS, path string, mode fs.FileMode) (*sealedFile, error) {
-	f, err := fsys.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, mode)
+	return openSealed(fsys, path, mode, os.O_TRUNC)
+}
+
+// openSealed is createSealed with another flag: a file that is there in part goes on where the caller says.
+func openSealed(fsys durable.FS, path string, mode fs.FileMode, flag int) (*sealedFile, error) {
+	f, err := fsys.OpenFile(path, os.O_RDWR|os.O_CREATE|flag, mode)
 	if err != nil {
 		return nil, err
 	}
 	return &sealedFile{fs: fsys, f: f, path: path, off: fileHeaderSize}, nil
+}
+
+// Close leaves the file as it is.
+func (s *sealedFile) Close() error {
+	if s.f == nil {
+		return nil
+	}
+	err := s.f.Close()
+	s.f = nil
+	return err
 }
 
 // begin makes room for a block's header and writes the chain; the payload is appended to s.block.
@@ -87,16 +102,12 @@ func (s *sealedFile) finish(header []byte) error {
 	if err := s.f.Sync(); err != nil {
 		return err
 	}
-	err := s.f.Close()
-	s.f = nil
-	return err
+	return s.Close()
 }
 
 // abort removes the file.
 func (s *sealedFile) abort() {
-	if s.f != nil {
-		_ = s.f.Close() // it is removed
-	}
+	_ = s.Close() // it is removed
 	if err := s.fs.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return // the next one to write such a file removes it
 	}

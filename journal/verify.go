@@ -41,7 +41,7 @@ type segmentSummary struct {
 // verifySegment reads every byte of a segment: checksums, chain, that each record continues the one before,
 // that patches can be decoded, and that the footer is what the blocks say. progress is told of bytes read.
 func verifySegment(ctx context.Context, o *openedFile, progress func(n int64)) (*segmentSummary, error) {
-	v := verifier{o: o, progress: progress}
+	v := verifier{o: o, c: recordCursor{ctx: ctx}, progress: progress}
 	v.index.begin(&o.hdr)
 	w := &v.c.w
 	w.path, w.st, w.known, w.whole = o.path, o.hdr.before, true, true
@@ -60,7 +60,7 @@ func verifySegment(ctx context.Context, o *openedFile, progress func(n int64)) (
 		o.hdr.put(head)
 		w.br.limit, w.chained, w.chain = end, true, sha256.Sum256(head)
 	}
-	if err := v.run(ctx); err != nil {
+	if err := v.run(); err != nil {
 		return nil, err
 	}
 	v.sum.last, v.sum.bases = v.index.f.last, v.index.f.bases
@@ -82,10 +82,10 @@ type verifier struct {
 	told     int64
 }
 
-func (v *verifier) run(ctx context.Context) error {
+func (v *verifier) run() error {
 	w := &v.c.w
 	for {
-		if err := ctx.Err(); err != nil {
+		if err := v.c.ctx.Err(); err != nil {
 			return err
 		}
 		step, err := w.next()
@@ -129,7 +129,9 @@ func (v *verifier) block() error {
 		pages := uint32(0)
 		err = groups.each(func(b diff.Body, _ error) bool {
 			var n int
-			n, failed = v.index.body(b, size)
+			if n, failed = v.index.body(b, size); failed == nil {
+				failed = v.c.ctx.Err()
+			}
 			pages += uint32(n)
 			return failed == nil
 		})
