@@ -34,7 +34,7 @@ func (s *State) begin(ctx context.Context, tx *journal.Tx) (change, error) {
 	if s.err != nil {
 		return c, s.err
 	}
-	if tx.TXID != s.tx.TXID+1 {
+	if tx.First() != s.tx.TXID+1 {
 		return c, &journal.Error{Path: s.name(), Offset: -1, TXID: tx.TXID, Err: fmt.Errorf("follows transaction %d: %w", s.tx.TXID, journal.ErrGap)}
 	}
 	if tx.Kind == journal.Base {

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/pagetrail/pagetrail/diff"
@@ -43,7 +44,10 @@ type RangeError struct {
 // Error names the nearest restorable transactions.
 func (e *RangeError) Error() string {
 	s := fmt.Sprintf("%v cannot be restored", e.Target)
+	_, folded := errors.AsType[*journal.FoldedError](e.Err)
 	switch {
+	case folded && e.Before != nil && e.After != nil:
+		s += fmt.Sprintf(": it was folded into a later one; the nearest are %s and %s", describe(e.Before), describe(e.After))
 	case e.Before != nil && e.After != nil:
 		s += fmt.Sprintf(": it lies in a gap between %s and %s", describe(e.Before), describe(e.After))
 	case e.Before != nil:

@@ -55,7 +55,7 @@ func Resolve(ctx context.Context, trail *journal.Trail, target Target) (Plan, er
 		return p, outOfRange(ctx, trail, &p, p.Tx.TXID, nil)
 	}
 	if p.Next == nil {
-		if p.Next, err = find(ctx, trail, p.Tx.TXID+1); err != nil {
+		if p.Next, err = after(ctx, trail, p.Tx.TXID); err != nil {
 			return p, err
 		}
 	}
@@ -145,6 +145,21 @@ func find(ctx context.Context, trail *journal.Trail, id journal.TXID) (*journal.
 	return &tx, nil
 }
 
+// after is the transaction after one, or the one that it was folded into.
+func after(ctx context.Context, trail *journal.Trail, id journal.TXID) (*journal.Tx, error) {
+	tx, err := trail.Find(ctx, id+1)
+	if folded, ok := errors.AsType[*journal.FoldedError](err); ok {
+		return find(ctx, trail, folded.After)
+	}
+	if errors.Is(err, journal.ErrRange) || errors.Is(err, journal.ErrGap) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &tx, nil
+}
+
 // noPoint names the points that there are.
 func noPoint(trail *journal.Trail, name string, err error) error {
 	points, e := trail.Points()
@@ -171,6 +186,10 @@ func spanOf(spans []journal.Span, id journal.TXID) (journal.Span, bool) {
 // before and after the target's time).
 func outOfRange(ctx context.Context, trail *journal.Trail, p *Plan, id journal.TXID, cause error) error {
 	e := &RangeError{Target: p.Target, Window: p.Window, Err: cause}
+	if folded, ok := errors.AsType[*journal.FoldedError](cause); ok {
+		e.Before, e.After = nearest(ctx, trail, folded.Before, 0), nearest(ctx, trail, folded.After, 0)
+		return e
+	}
 	byTime := p.Target.kind == targetTime
 	for _, s := range p.Window.Spans {
 		if byTime && s.LastTime <= p.Target.time || !byTime && s.Last < id {

@@ -85,6 +85,9 @@ func (t *Trail) matchBase(v *view, info *BaseInfo, path string) error {
 		if err != nil {
 			return err
 		}
+		if r.TXID != id { // folded into another
+			return nil
+		}
 		if r.SumCut != info.Sum.Cut() || r.SumKnown && r.Sum != info.Sum || r.PageCount != info.PageCount || r.PageSize != info.PageSize {
 			return &Error{
 				Path: path, Offset: -1, TXID: id, Hint: "remove the base: it is not of this history",

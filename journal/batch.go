@@ -17,6 +17,7 @@ type Batch struct {
 	LastTime    Time
 	Points      []Point // named in it
 	RawBytes    int64   // of patches before compression
+	Folded      uint64  // transactions that were folded into others
 	Size        int64   // of the segment
 
 	st    state
@@ -36,10 +37,10 @@ func (s *SegmentReader) Batch() (Batch, error) {
 	if s.f == nil {
 		return Batch{}, located(because(ErrCorrupt, "the segment is not sealed"), s.info.Name, 0, 0)
 	}
-	chain, err := lastHash(s.o)
+	chain, err := s.f.chainOf(s.o)
 	return Batch{
 		First: s.info.First, Last: s.info.Last, FirstTime: s.info.FirstTime, LastTime: s.info.LastTime, Points: s.Points(),
-		RawBytes: s.info.RawBytes, Size: s.info.Size, st: s.f.last, chain: chain,
+		RawBytes: s.info.RawBytes, Size: s.info.Size, Folded: s.f.folded, st: s.f.last, chain: chain,
 	}, err
 }
 

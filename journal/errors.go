@@ -81,6 +81,20 @@ func (e *RangeError) Error() string {
 // Is makes a RangeError an ErrRange.
 func (e *RangeError) Is(target error) bool { return target == ErrRange }
 
+// FoldedError says that the state after a transaction cannot be had, because it was folded into a later one. It is
+// an ErrRange.
+type FoldedError struct {
+	Want          TXID
+	Before, After TXID // the nearest states that can be had, as far as records go
+}
+
+func (e *FoldedError) Error() string {
+	return fmt.Sprintf("transaction %d was folded into %d; the state before both is %d", uint64(e.Want), uint64(e.After), uint64(e.Before))
+}
+
+// Is makes a FoldedError an ErrRange.
+func (e *FoldedError) Is(target error) bool { return target == ErrRange }
+
 // The hints, so that one situation is always answered by the same words.
 const (
 	hintCorrupt  = "restore the file from a copy, or run pagetrail verify to see what else is damaged"

@@ -9,9 +9,11 @@ import (
 
 // Bits of the number that begins a segment's footer.
 const (
-	footerPages = 1 << 0 // the page index is there
+	footerPages  = 1 << 0 // the page index is there
+	footerFolded = 1 << 1 // units say how many transactions more than records they hold
+	footerMerged = 1 << 2 // the segment stands for others, the last of which had the chain that is given
 
-	footerKnown = footerPages
+	footerKnown = footerPages | footerFolded | footerMerged
 )
 
 // footer is the content of a sealed segment's F block: what is found in it without reading blocks.
@@ -24,6 +26,9 @@ type footer struct {
 	units     []unit
 	points    []Point
 	bases     []TXID // records of Kind Base
+	folded    uint64 // transactions more than records
+	merged    bool
+	chain     chainHash // of a merged segment: what the footer of the last one had that it stands for
 
 	pages *pageIndex // nil when there is none
 }
@@ -34,6 +39,8 @@ type unit struct {
 	first TXID
 	last  TXID
 	time  Time // of the last record
+
+	folded uint64 // transactions more than records
 }
 
 // append encodes the footer. index is the encoded page index, empty for none.
@@ -42,18 +49,30 @@ func (f *footer) append(b, index []byte) []byte {
 	if len(index) > 0 {
 		flags = footerPages
 	}
+	if f.folded > 0 {
+		flags |= footerFolded
+	}
+	if f.merged {
+		flags |= footerMerged
+	}
 	b = binary.AppendUvarint(b, flags)
 	b = appendSum(b, f.last.sum)
 	b = le.AppendUint64(b, uint64(f.last.time))
 	b = le.AppendUint32(b, f.last.pageSize)
 	b = le.AppendUint32(b, f.last.pageCount)
+	if f.merged {
+		b = append(b, f.chain[:]...)
+	}
 	b = binary.AppendUvarint(b, uint64(f.firstTime-f.before.time))
 	b = binary.AppendUvarint(b, uint64(f.raw))
 	b = binary.AppendUvarint(b, uint64(len(f.units)))
 	off, at := int64(fileHeaderSize), f.before.time
 	for _, u := range f.units {
 		b = binary.AppendUvarint(b, uint64(u.off-off))
-		b = binary.AppendUvarint(b, uint64(u.last-u.first)+1)
+		b = binary.AppendUvarint(b, uint64(u.last-u.first)+1-u.folded)
+		if f.folded > 0 {
+			b = binary.AppendUvarint(b, u.folded)
+		}
 		b = binary.AppendUvarint(b, uint64(u.time-at))
 		off, at = u.off, u.time
 	}
@@ -83,14 +102,18 @@ func parseFooter(b []byte, hdr *fileHeader, end int64) (*footer, error) {
 		return nil, because(ErrFlag, "footer flags %#x", flags)
 	}
 	f.last = state{sum: r.sum(), time: Time(r.u64()), pageSize: r.u32(), pageCount: r.u32()}
+	if f.merged = flags&footerMerged != 0; f.merged {
+		copy(f.chain[:], r.bytes(len(f.chain)))
+	}
 	f.firstTime = f.before.time + Time(r.upTo(1<<63-1))
 	f.raw = int64(r.upTo(1<<63 - 1))
-	f.last.txid = f.parseUnits(&r, end)
+	f.last.txid = f.parseUnits(&r, end, flags&footerFolded != 0)
 	f.parsePoints(&r)
 	f.parseBases(&r)
 	if r.bad || len(f.units) == 0 || f.units[len(f.units)-1].time != f.last.time ||
 		!validPageSize(f.last.pageSize) || f.last.pageCount > maxPageCount ||
-		f.firstTime <= f.before.time || f.firstTime > f.units[0].time || (flags&footerPages != 0) != (len(r.b) > 0) {
+		f.firstTime <= f.before.time || f.firstTime > f.units[0].time || (flags&footerPages != 0) != (len(r.b) > 0) ||
+		(flags&footerFolded != 0) != (f.folded > 0) {
 		return nil, because(ErrCorrupt, "index of the segment")
 	}
 	if flags&footerPages != 0 {
@@ -99,22 +122,27 @@ func parseFooter(b []byte, hdr *fileHeader, end int64) (*footer, error) {
 	return f, nil
 }
 
-func (f *footer) parseUnits(r *fields, end int64) TXID {
+func (f *footer) parseUnits(r *fields, end int64, folded bool) TXID {
 	n := r.upTo(uint64(len(r.b)))
 	off, at, id := int64(fileHeaderSize), f.before.time, f.before.txid
 	f.units = make([]unit, 0, min(n, uint64(len(r.b)/3))) // each takes three bytes or more
 	for i := range n {
-		delta, records, later := r.upTo(1<<62), r.upTo(maxRecords), r.upTo(1<<63-1)
+		delta, records, more := r.upTo(1<<62), r.upTo(maxRecords), uint64(0)
+		if folded {
+			more = r.upTo(maxFolded)
+		}
+		later := r.upTo(1<<63 - 1)
 		off += int64(delta)
 		before := at
 		at += Time(later)
 		if r.bad || records == 0 || at <= before || off < fileHeaderSize || off >= end ||
-			i > 0 && delta == 0 || id+TXID(records) > MaxTXID {
+			i > 0 && delta == 0 || id+TXID(records+more) > MaxTXID {
 			r.fail()
 			break
 		}
-		f.units = append(f.units, unit{off: off, first: id + 1, last: id + TXID(records), time: at})
-		id += TXID(records)
+		f.units = append(f.units, unit{off: off, first: id + 1, last: id + TXID(records+more), time: at, folded: more})
+		f.folded += more
+		id += TXID(records + more)
 	}
 	return id
 }
@@ -188,6 +216,8 @@ func (x *indexer) record(r *rawRecord, b diff.Body) error {
 	}
 	u := &x.f.units[len(x.f.units)-1]
 	u.last, u.time = r.after.txid, r.after.time
+	u.folded += r.folded
+	x.f.folded += r.folded
 	x.f.last = r.after
 	x.f.raw += r.parts.bytes + int64(b.Len())
 	return nil

@@ -122,8 +122,8 @@ func FuzzRecord(f *testing.F) {
 func FuzzStreams(f *testing.F) {
 	var scratch []byte
 	text := bytes.Repeat([]byte("text "), 30)
-	for _, compress := range []bool{false, true} {
-		b, _ := appendStreams(nil, [][]byte{text, {1}, nil, text}, compress, &scratch)
+	for _, level := range []compression{compressNot, compressDefault, compressBest} {
+		b, _ := appendStreams(nil, [][]byte{text, {1}, nil, text}, level, &scratch)
 		f.Add(b, uint32(2*len(text)+1))
 	}
 	f.Fuzz(func(t *testing.T, data []byte, decoded uint32) {

@@ -131,7 +131,13 @@ type Tx struct {
 	Super     string // name of the super-journal of a transaction over several files
 	Pages     uint32 // pages patched
 	Bytes     int64  // bytes of the three streams
+	// Folded is how many transactions before this one it stands for too, as folding leaves them: their states cannot
+	// be had any more, and what is said here is said of all of them together, the last one's time and note apart.
+	Folded uint64
 }
+
+// First is the first transaction that the record stands for: its own, unless others were folded into it.
+func (t *Tx) First() TXID { return t.TXID - TXID(t.Folded) }
 
 // Point is a restore point: a named TXID.
 type Point struct {

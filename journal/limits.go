@@ -21,6 +21,8 @@ const (
 	maxSuper = 4096
 	// maxName bounds the name of a restore point: it must fit in a line and a file name.
 	maxName = 255
+	// maxFolded bounds the transactions that one record stands for: a thousand a second for thirty years.
+	maxFolded = 1 << 40
 	// maxParts bounds the groups of one transaction: 2^32 pages in groups of 256 (64 KiB pages).
 	maxParts = 1 << 24
 

@@ -16,9 +16,10 @@ const (
 	recPageSize  = 1 << 6 // the page size changed
 	recNote      = 1 << 7
 	recSuper     = 1 << 8
-	recParts     = 1 << 9 // P blocks before this one hold all groups but the last
+	recParts     = 1 << 9  // P blocks before this one hold all groups but the last
+	recFolded    = 1 << 10 // it stands for several transactions; sealed segments only
 
-	recKnown = 1<<10 - 1
+	recKnown = 1<<11 - 1
 )
 
 // Bits of the byte that begins an origin.
@@ -45,6 +46,7 @@ type rawRecord struct {
 	super   []byte
 	pages   uint32 // patched, in the last group
 	parts   parts
+	folded  uint64 // transactions before it that it stands for too
 	p, t, l uint32 // lengths in the streams
 }
 
@@ -52,7 +54,7 @@ type rawRecord struct {
 func (r *rawRecord) tx() Tx {
 	tx := Tx{
 		TXID: r.after.txid, Time: r.after.time, Kind: r.kind, PageSize: int(r.after.pageSize), PageCount: r.after.pageCount,
-		Sum: r.after.sum, SumKnown: r.fullSum, SumCut: r.cut, Origin: r.origin,
+		Sum: r.after.sum, SumKnown: r.fullSum, SumCut: r.cut, Origin: r.origin, Folded: r.folded,
 		Pages: r.pages + r.parts.pages, Bytes: r.parts.bytes + int64(r.p) + int64(r.t) + int64(r.l),
 	}
 	if len(r.note) > 0 {
@@ -80,6 +82,7 @@ func appendRecord(h []byte, before state, tx *Tx, ps parts, b diff.Body, pages u
 	set(tx.Note != "", recNote)
 	set(tx.Super != "", recSuper)
 	set(ps.count > 0, recParts)
+	set(tx.Folded > 0, recFolded)
 	h = binary.AppendUvarint(h, bits)
 	h = binary.AppendUvarint(h, uint64(tx.Time-before.time))
 	if bits&recPageCount != 0 {
@@ -103,6 +106,9 @@ func appendRecord(h []byte, before state, tx *Tx, ps parts, b diff.Body, pages u
 		h = binary.AppendUvarint(h, uint64(ps.count))
 		h = binary.AppendUvarint(h, uint64(ps.pages))
 		h = binary.AppendUvarint(h, uint64(ps.bytes))
+	}
+	if bits&recFolded != 0 {
+		h = binary.AppendUvarint(h, tx.Folded)
 	}
 	h = binary.AppendUvarint(h, uint64(pages))
 	h = binary.AppendUvarint(h, uint64(len(b.Pages)))
@@ -152,7 +158,7 @@ func (r *rawRecord) parse(f *fields, before *state) error {
 	if delta == 0 || r.after.time <= before.time { // the second is overflow
 		f.fail()
 	}
-	if bits&(recPageCount|recPageSize|recOrigin|recNote|recSuper|recParts) != 0 {
+	if bits&(recPageCount|recPageSize|recOrigin|recNote|recSuper|recParts|recFolded) != 0 {
 		r.parseOptional(f, bits)
 	}
 	r.pages = uint32(f.upTo(maxPageCount))
@@ -206,6 +212,13 @@ func (r *rawRecord) parseOptional(f *fields, bits uint64) {
 		r.parts.pages = uint32(f.upTo(maxPageCount))
 		r.parts.bytes = int64(f.upTo(maxParts * maxStreams))
 		if r.parts.count == 0 {
+			f.fail()
+		}
+	}
+	if bits&recFolded != 0 {
+		r.folded = f.upTo(maxFolded)
+		r.after.txid += TXID(r.folded)
+		if r.folded == 0 || r.kind == Base || r.after.txid > MaxTXID {
 			f.fail()
 		}
 	}

@@ -176,7 +176,7 @@ func (c *recordCursor) block(o *openedFile, from, to TXID) error {
 		r.Tx = raw.tx()
 		r.parts = partReader{parts: raw.parts}
 		if raw.parts.count > 0 {
-			r.parts = c.groups(o, r.TXID, raw.parts)
+			r.parts = c.groups(o, r.First(), raw.parts)
 		}
 		if !c.yield(r, nil) {
 			return errStopped

@@ -155,6 +155,15 @@ func sealOne(ctx context.Context, o *WriterOptions, dir string, id *Identity, fi
 	return true, out.chain, o.FS.SyncDir(dir)
 }
 
+// chainOf is what the next segment's header has as its chain: the hash of the footer block, or, of a segment that
+// stands for others, what the last of those had.
+func (f *footer) chainOf(o *openedFile) (chainHash, error) {
+	if f.merged {
+		return f.chain, nil
+	}
+	return lastHash(o)
+}
+
 // lastHash is the hash of a sealed segment's footer block.
 func lastHash(o *openedFile) (chainHash, error) {
 	buf := make([]byte, trailerSize)

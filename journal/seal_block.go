@@ -19,6 +19,8 @@ type sealer struct {
 	cur     encBlock
 	pending sealedRecord // the last record of cur, whose header is not yet in it: only the last has a full sum
 	scratch []byte
+	bytes   int  // of streams, after which a block ends; 0: sealBytes
+	best    bool // compress as well as can be, at ten times the cost
 }
 
 // sealedRecord is what a record's header is made of.
@@ -34,7 +36,7 @@ type sealedRecord struct {
 // known in full, which in a source that is sealed itself is the last of each block.
 func (s *sealer) add(r *rawRecord, before state, b diff.Body) error {
 	c := &s.cur
-	if c.records > 0 && s.pending.tx.SumKnown && (c.records >= sealRecords || c.size()+b.Len() > sealBytes || r.parts.count > 0) {
+	if c.records > 0 && s.pending.tx.SumKnown && s.full(b.Len(), r.parts.count > 0) {
 		if err := s.flush(); err != nil {
 			return err
 		}
@@ -58,6 +60,15 @@ func (s *sealer) add(r *rawRecord, before state, b diff.Body) error {
 	c.l = append(c.l, b.Literals...)
 	c.records++
 	return nil
+}
+
+// full says that a block ends before a record with n bytes of streams.
+func (s *sealer) full(n int, large bool) bool {
+	c, records, limit := &s.cur, uint32(sealRecords), sealBytes
+	if s.bytes > 0 {
+		records, limit = blockRecords, s.bytes
+	}
+	return c.records >= records || c.size()+n > limit || large
 }
 
 // header writes the header of the pending record.
@@ -91,14 +102,24 @@ func (s *sealer) part(id TXID, b diff.Body, pages uint32) error {
 func (s *sealer) write(hdr *blockHeader, streams [][]byte) error {
 	s.out.begin()
 	var used bool
-	if s.out.block, used = appendStreams(s.out.block, streams, true, &s.scratch); used {
+	if s.out.block, used = appendStreams(s.out.block, streams, s.level(), &s.scratch); used {
 		hdr.codec = codecZstd
 	}
 	return s.out.end(hdr)
 }
 
+func (s *sealer) level() compression {
+	if s.best {
+		return compressBest
+	}
+	return compressDefault
+}
+
 // point writes an N block, after the block under construction: points keep their order among records.
 func (s *sealer) point(p Point) error {
+	if s.cur.records > 0 && !s.pending.tx.SumKnown {
+		return because(ErrCorrupt, "restore point %.80q in the middle of a block", p.Name)
+	}
 	if err := s.flush(); err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func (s *sealedFile) end(h *blockHeader) error {
 func (s *sealedFile) content(h *blockHeader, data []byte) error {
 	s.begin()
 	h.decoded = uint32(len(data))
-	if s.comp = compressed(s.comp[:0], data); len(s.comp) > 0 {
+	if s.comp = compressed(s.comp[:0], data, compressDefault); len(s.comp) > 0 {
 		h.codec = codecZstd
 		s.block = append(s.block, s.comp...)
 	} else {

@@ -47,6 +47,7 @@ func newSegmentReader(o *openedFile) (*SegmentReader, error) {
 		o.footer, o.footerAt = f, end
 		s.f, s.end, s.points = f, end, f.points
 		s.info.Last, s.info.FirstTime, s.info.LastTime, s.info.RawBytes = f.last.txid, f.firstTime, f.last.time, f.raw
+		s.info.Folded = f.folded
 		return s, nil
 	}
 	s.t = &tail{openedFile: o}

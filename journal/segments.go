@@ -15,7 +15,8 @@ type SegmentInfo struct {
 	FirstTime, LastTime Time
 	Sealed              bool
 	Size                int64
-	RawBytes            int64 // bytes of patches before compression
+	RawBytes            int64  // bytes of patches before compression
+	Folded              uint64 // transactions that were folded into others, so that only these can be restored
 }
 
 // segmentMeta is what is kept of a segment.
@@ -73,7 +74,7 @@ func (t *Trail) OpenSegment(first TXID) (*SegmentReader, error) {
 func (t *tail) meta() *segmentMeta {
 	return &segmentMeta{before: t.hdr.before, points: slices.Clone(t.points), bases: slices.Clone(t.bases), info: SegmentInfo{
 		Name: filepath.Base(t.path), First: t.hdr.first, Last: t.st.txid, LastTime: t.st.time, Sealed: t.hdr.sealed(), Size: t.end,
-		FirstTime: t.firstTime, RawBytes: t.raw,
+		FirstTime: t.firstTime, RawBytes: t.raw, Folded: t.folded,
 	}}
 }
 

@@ -14,14 +14,8 @@ const minCompress = 32
 // Encoders and decoders are large (a decoder holds its window, an encoder its tables) and are
 // shared by all readers and sealers of the process.
 var (
-	encoders = sync.Pool{New: func() any {
-		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1),
-			zstd.WithAllLitEntropyCompression(true), zstd.WithEncoderCRC(false))
-		if err != nil {
-			panic(fmt.Sprintf("journal: zstd options: %v", err)) // constant options: a bug of ours
-		}
-		return e
-	}}
+	encoders     = newEncoders(zstd.SpeedDefault)
+	bestEncoders = newEncoders(zstd.SpeedBestCompression)
 	decoders = sync.Pool{New: func() any {
 		// The cap limit makes the decoder stop at the length that the block states.
 		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecodeAllCapLimit(true),
@@ -33,13 +27,37 @@ var (
 	}}
 )
 
+// compression says how hard to try.
+type compression uint8
+
+const (
+	compressNot     compression = iota
+	compressDefault             // sealing and shipping
+	compressBest                // folding: done once, in the background, and kept for long
+)
+
+func newEncoders(level zstd.EncoderLevel) *sync.Pool {
+	return &sync.Pool{New: func() any {
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1),
+			zstd.WithAllLitEntropyCompression(true), zstd.WithEncoderCRC(false))
+		if err != nil {
+			panic(fmt.Sprintf("journal: zstd options: %v", err)) // constant options: a bug of ours
+		}
+		return e
+	}}
+}
+
 // compressed appends src to dst as zstd, or nothing when that would not be smaller.
-func compressed(dst, src []byte) []byte {
+func compressed(dst, src []byte, level compression) []byte {
 	if len(src) < minCompress {
 		return dst
 	}
-	e := encoders.Get().(*zstd.Encoder)
-	defer encoders.Put(e)
+	pool := encoders
+	if level == compressBest {
+		pool = bestEncoders
+	}
+	e := pool.Get().(*zstd.Encoder)
+	defer pool.Put(e)
 	n := len(dst)
 	if dst = e.EncodeAll(src, dst); len(dst)-n >= len(src) {
 		return dst[:n]
@@ -64,14 +82,14 @@ func decompress(buf, src []byte, n int) ([]byte, error) {
 	return out, nil
 }
 
-// appendStreams writes the lengths of all streams, then the streams. With compress, each is zstd where
+// appendStreams writes the lengths of all streams, then the streams. Unless level is compressNot, each is zstd where
 // that is smaller; used says whether any is. It is the payload of T and P blocks.
-func appendStreams(dst []byte, streams [][]byte, compress bool, scratch *[]byte) (out []byte, used bool) {
+func appendStreams(dst []byte, streams [][]byte, level compression, scratch *[]byte) (out []byte, used bool) {
 	var ends [4]int
 	*scratch = (*scratch)[:0]
 	for i, s := range streams {
-		if compress {
-			*scratch = compressed(*scratch, s)
+		if level != compressNot {
+			*scratch = compressed(*scratch, s, level)
 		}
 		ends[i] = len(*scratch)
 	}

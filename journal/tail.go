@@ -32,6 +32,7 @@ type tail struct {
 	marks     []mark
 	firstTime Time   // of the first record
 	raw       int64  // bytes of the streams of all records
+	folded    uint64 // transactions folded into others, in a sealed segment
 	torn      *Error // what is beyond end, when that is not a block
 	damaged   bool   // take a damaged tail for what is whole of it
 	damage    error  // what is wrong beyond end, if damaged allows it
@@ -273,7 +274,7 @@ func (t *tail) loadSealed() error {
 		return err
 	}
 	t.st, t.ended, t.points, t.firstTime, t.raw, t.end = f.last, true, f.points, f.firstTime, f.raw, t.size
-	t.bases = f.bases
+	t.bases, t.folded = f.bases, f.folded
 	for r, err := range recordsFrom(context.Background(), t.openedFile, f.last.txid) {
 		if err != nil {
 			return err

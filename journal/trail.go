@@ -243,7 +243,8 @@ func (v *view) held(want TXID) *RangeError {
 	return e
 }
 
-// Find returns one transaction: *RangeError when the trail does not have it.
+// Find returns one transaction: *RangeError when the trail does not have it, *FoldedError when it was folded into a
+// later one.
 func (t *Trail) Find(ctx context.Context, id TXID) (Tx, error) {
 	v, err := t.view()
 	if err != nil {
@@ -255,6 +256,9 @@ func (t *Trail) Find(ctx context.Context, id TXID) (Tx, error) {
 	for r, err := range t.records(ctx, v, id, id) {
 		if err != nil {
 			return Tx{}, err
+		}
+		if r.TXID != id {
+			return Tx{}, &FoldedError{Want: id, Before: r.First() - 1, After: r.TXID}
 		}
 		return r.Tx, nil
 	}

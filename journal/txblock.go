@@ -78,7 +78,7 @@ func (b *txBlock) next(r *rawRecord, body *diff.Body) error {
 	case b.p.bad || b.t.bad || b.l.bad:
 		b.left = 0
 		return because(ErrCorrupt, "streams shorter than the records say")
-	case r.fullSum != full, r.parts != b.parts:
+	case r.fullSum != full, r.parts != b.parts, r.folded > 0 && !b.sealed:
 		b.left = 0
 		return because(ErrCorrupt, "record header")
 	case b.left == 0 && len(b.h.b)+len(b.p.b)+len(b.t.b)+len(b.l.b) != 0:

@@ -53,9 +53,11 @@ func verifySegment(ctx context.Context, o *openedFile, progress func(n int64)) (
 		if stored, end, err = readFooter(o.f, o.size, uint64(o.hdr.first)); err != nil {
 			return nil, located(err, o.path, max(o.size-trailerSize, 0), 0)
 		}
-		if _, err = parseFooter(stored, &o.hdr, end); err != nil {
+		f, err := parseFooter(stored, &o.hdr, end)
+		if err != nil {
 			return nil, located(err, o.path, end, 0)
 		}
+		v.index.f.merged, v.index.f.chain = f.merged, f.chain // which no block says
 		head := make([]byte, fileHeaderSize)
 		o.hdr.put(head)
 		w.br.limit, w.chained, w.chain = end, true, sha256.Sum256(head)
@@ -175,7 +177,9 @@ func (v *verifier) footer(stored []byte) error {
 	if before != v.c.w.chain {
 		return because(ErrDiverged, "footer does not continue the last block (chain)")
 	}
-	v.sum.chain = own
+	if v.sum.chain = own; v.index.f.merged {
+		v.sum.chain = v.index.f.chain
+	}
 	return nil
 }
 

@@ -6,11 +6,16 @@ import (
 	"slices"
 )
 
-// Span is a range of transactions, with the times of the first and the last; a time is 0 when it is not known.
+// Span is a range of transactions, with the times of the first and the last; a time is 0 when it is not known. Both
+// can be restored, and all between them but those that were folded into others.
 type Span struct {
 	First, Last         TXID
 	FirstTime, LastTime Time
+	Folded              uint64
 }
+
+// Moments is how many states can be restored: those after First and Last, and what is left between.
+func (s Span) Moments() uint64 { return uint64(s.Last-s.First) + 1 - s.Folded }
 
 // Window says what can be restored.
 type Window struct {
@@ -76,8 +81,40 @@ func (t *Trail) windowParts(ctx context.Context, v *view, b *windowBuilder) erro
 			return err
 		}
 		b.segment(m)
+		if err := t.windowFolded(ctx, m, &b.w); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// windowFolded counts what was folded in a segment, where it belongs to the window. The footer says how many
+// in all; the records are looked at only when the window begins or ends within the segment.
+func (t *Trail) windowFolded(ctx context.Context, m *segmentMeta, w *Window) error {
+	if m.info.Folded == 0 {
+		return nil
+	}
+	for i := range w.Spans {
+		if s := &w.Spans[i]; s.First < m.info.First && s.Last >= m.info.Last {
+			s.Folded += m.info.Folded
+			return nil
+		}
+	}
+	s, err := t.OpenSegment(m.info.First)
+	if err != nil {
+		return err
+	}
+	for r, e := range s.Records(ctx, m.info.First) {
+		if err = e; err != nil {
+			break
+		}
+		for i := range w.Spans {
+			if s := &w.Spans[i]; s.First < r.First() && s.Last >= r.TXID {
+				s.Folded += r.Folded
+			}
+		}
+	}
+	return joinClose(err, s)
 }
 
 // windowBuilder collects spans from segments in order.

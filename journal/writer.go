@@ -255,6 +255,8 @@ func (w *Writer) admit(tx *Tx, b diff.Body, pages int) error {
 		return because(ErrRange, "page size %d", tx.PageSize)
 	case tx.PageCount > maxPageCount:
 		return because(ErrRange, "%d pages", tx.PageCount)
+	case tx.Folded > 0:
+		return because(ErrRange, "a record that stands for %d more: only sealed segments have them", tx.Folded)
 	case len(tx.Note) > maxNote || len(tx.Super) > maxSuper:
 		return because(ErrRange, "note of %d bytes, super-journal name of %d, at most %d", len(tx.Note), len(tx.Super), maxNote)
 	case !tx.Origin.WAL && (tx.Origin.Salt != [2]uint32{} || tx.Origin.Frame != 0 || tx.Origin.Checksum != [2]uint32{}):
@@ -293,7 +295,7 @@ func (w *Writer) finishBlock() {
 func appendBlock(out []byte, hdr *blockHeader, streams [][]byte, scratch *[]byte) []byte {
 	from := len(out)
 	out = append(out, make([]byte, blockHeaderSize)...)
-	out, _ = appendStreams(out, streams, false, scratch)
+	out, _ = appendStreams(out, streams, compressNot, scratch)
 	payload := out[from+blockHeaderSize:]
 	hdr.length, hdr.crc = uint32(len(payload)), crcOf(payload)
 	hdr.put(out[from:])

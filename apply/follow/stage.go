@@ -103,7 +103,7 @@ func (s *stage) page(no uint32) ([]byte, error) {
 // without uncommitted transactions.
 func (s *stage) add(ctx context.Context, rec *journal.Record) error {
 	tx := &rec.Tx
-	if tx.TXID != s.pos.TXID+1 {
+	if tx.First() != s.pos.TXID+1 {
 		return fmt.Errorf("transaction %d follows %d: %w", tx.TXID, s.pos.TXID, journal.ErrGap)
 	}
 	if tx.PageCount == 0 || !sqlitefile.ValidPageSize(tx.PageSize) {
