@@ -16,7 +16,7 @@ const minCompress = 32
 var (
 	encoders     = newEncoders(zstd.SpeedDefault)
 	bestEncoders = newEncoders(zstd.SpeedBestCompression)
-	decoders = sync.Pool{New: func() any {
+	decoders     = sync.Pool{New: func() any {
 		// The cap limit makes the decoder stop at the length that the block states.
 		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecodeAllCapLimit(true),
 			zstd.WithDecoderMaxMemory(maxStreams))

@@ -1,8 +1,9 @@
 // Package archive is a trail in an object store: its names, the one object that changes, the fence between two
 // writers, and a reader that is a [journal.Trail] like any other.
 //
-//	<prefix>/head                                      who writes; the only object that is ever replaced
+//	<prefix>/head                                      what is part of the history, who writes; the only object that is replaced
 //	<prefix>/<timeline>/0/<first TXID>.seg             batches: sealed segments, as package journal writes them
+//	<prefix>/<timeline>/1/<first>-<last>.seg           segments written from others, likewise in 2, 3 and so on
 //	<prefix>/<timeline>/base/<TXID>.base               bases, byte for byte those of the trail
 //
 // Timelines are 8 hex digits, TXIDs 16, so that a list is in order. journal/FORMAT.md has the section.
@@ -27,11 +28,25 @@
 // The last to claim holds the archive, since the one before may be dead and nothing in a store says so. A writer
 // claims only after it has seen that the archive's last transaction is its own.
 //
+// # Timelines
+//
+// A primary that was restored in place, or taken over from, writes the next timeline: its trail's identity says where
+// that left the one before. What came before is shared, whatever timeline wrote it; what the timeline before had
+// beyond that point stays in the store and is no part of the history. Where the point is in the middle of a batch, the
+// beginning of that batch is written anew, and nothing else. The head lists the timelines, and a reader follows them
+// from the last back to the first.
+//
+//	timeline 1   ├── 1 ──┼── 11 ──┼── 21 ┄┄┼┄┄ 31 ┄┄┤fence
+//	timeline 2                   └21─25┼── 26 ──┼── 31 ──
+//
+// The names of two timelines do not meet, so the writer before is stopped by a fence: an object under the name that
+// its next batch would have. From then on it cannot add anything, whatever it believes.
+//
 // # What is asked of the store
 //
 // That a create with if-none-match and a swap with if-match are what they say ([objstore.Probe]), and that a list and
 // a get see what was written before. Objects that were deleted, cut or exchanged are found when they are read, as
 // files of a trail are: gap, corrupt, diverged, of another database.
 //
-// Retention and folding are not here yet: nothing is deleted, and an archive has one timeline.
+// Retention and folding are not here yet: nothing is deleted.
 package archive

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,9 +30,15 @@ type files struct {
 	fetching sync.WaitGroup // of those fetched ahead
 
 	mu    sync.Mutex
-	sizes map[string]int64 // of known objects by file name; under mu
-	names []string         // of batches, sorted; under mu
-	last  string           // the batch opened last; under mu
+	known map[string]known // objects by the name of the file that they stand for; under mu
+	names []string         // of segments, sorted; under mu
+	last  string           // the segment opened last; under mu
+}
+
+// known is an object that is part of the history.
+type known struct {
+	key  string
+	size int64
 }
 
 var _ durable.FS = (*files)(nil)
@@ -39,27 +46,78 @@ var _ durable.FS = (*files)(nil)
 // identityName is the file that package journal wants to see.
 const identityName = "identity"
 
-// list fills in what there is now.
+// list fills in what there is now: what the head names, and of each timeline what is not in that.
 func (f *files) list(ctx context.Context, s objstore.Bucket) error {
-	f.sizes = make(map[string]int64)
-	for o, err := range s.List(ctx, timelineKey(f.head.Timeline), "") {
-		if err != nil {
-			return err
+	f.known = make(map[string]known)
+	for i := range f.head.Segments {
+		seg := &f.head.Segments[i]
+		f.know(fileName(seg.First), seg.Key(), seg.Size)
+	}
+	for _, part := range f.head.chain() {
+		prefix, after := timelineKey(part.timeline), ""
+		switch first := f.head.uncovered(part); {
+		case first >= part.until:
+			prefix += baseLevel
+		case first > 1:
+			after = batchKey(part.timeline, first-1)
 		}
-		if name, ok := nameOf(f.head.Timeline, o.Key); ok {
-			f.know(name, o.Size)
+		for o, err := range s.List(ctx, prefix, after) {
+			if err != nil {
+				return err
+			}
+			name, ok := parseKey(o.Key)
+			switch {
+			case !ok:
+			case name.level == -1 && name.first <= part.bases:
+				f.know(path.Base(o.Key), o.Key, o.Size)
+			case name.level == 0 && name.first >= part.first && name.first < part.until && f.head.superseded(name.first) == nil:
+				f.know(path.Base(o.Key), o.Key, o.Size)
+			}
 		}
 	}
 	return nil
 }
 
 // know remembers an object. The caller holds mu, or is the only one.
-func (f *files) know(name string, size int64) {
-	if _, ok := f.sizes[name]; !ok && strings.HasSuffix(name, segmentSuffix) {
+func (f *files) know(name, key string, size int64) {
+	if _, ok := f.known[name]; !ok && strings.HasSuffix(name, segmentSuffix) {
 		i, _ := slices.BinarySearch(f.names, name)
 		f.names = slices.Insert(f.names, i, name)
 	}
-	f.sizes[name] = size
+	f.known[name] = known{key, size}
+}
+
+// keyOf is the key of the object that a file stands for: one that is known, or one that the current timeline would
+// have; false for a name that archives do not have.
+func (f *files) keyOf(name string) (string, bool) {
+	f.mu.Lock()
+	k, ok := f.known[name]
+	f.mu.Unlock()
+	if ok {
+		return k.key, true
+	}
+	if id, ok := parse(name, segmentSuffix); ok && id > f.head.end() && id >= f.head.current().First {
+		return batchKey(f.head.Timeline, id), true
+	}
+	if id, ok := parse(name, baseSuffix); ok {
+		return baseKey(f.head.Timeline, id), true
+	}
+	return "", false
+}
+
+// holding is the name of the segment that must hold a transaction, and where it begins; empty when it is before all.
+func (f *files) holding(id journal.TXID) (string, journal.TXID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i, found := slices.BinarySearch(f.names, fileName(id))
+	if !found {
+		i--
+	}
+	if i < 0 {
+		return "", 0
+	}
+	first, _ := parse(f.names[i], segmentSuffix)
+	return f.names[i], first
 }
 
 // OpenFile opens an object, also one that was not there when the archive was listed.
@@ -68,19 +126,25 @@ func (f *files) OpenFile(path string, _ int, _ fs.FileMode) (durable.File, error
 	if name == identityName {
 		return &file{path: path, size: int64(len(f.identity)), r: strings.NewReader(string(f.identity))}, nil
 	}
-	key, ok := keyOf(f.head.Timeline, name)
+	key, ok := f.keyOf(name)
 	if !ok {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 	}
-	_, size, err := f.cache.get(key, 0)
+	data, size, err := f.cache.get(key, 0)
 	if errors.Is(err, objstore.ErrNotFound) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 	}
 	if err != nil {
 		return nil, err
 	}
+	if fence, ok := parseFence(data); ok {
+		return nil, &journal.Error{
+			Path: path, Offset: -1, Hint: "open the archive anew",
+			Err: fmt.Errorf("the archive went on to timeline %d: %w", fence.Timeline, journal.ErrDiverged),
+		}
+	}
 	f.mu.Lock()
-	f.know(name, size)
+	f.know(name, key, size)
 	f.mu.Unlock()
 	f.readAhead(name)
 	return &file{path: path, size: size, r: &object{&f.cache, key, size}}, nil
@@ -96,11 +160,13 @@ func (f *files) readAhead(name string) {
 	}
 	var next []string
 	if inTurn {
-		next = slices.Clone(f.names[i+1 : min(i+1+ahead, len(f.names))])
+		for _, n := range f.names[i+1 : min(i+1+ahead, len(f.names))] {
+			next = append(next, f.known[n].key)
+		}
 	}
 	f.mu.Unlock()
-	for _, n := range next {
-		if key, ok := keyOf(f.head.Timeline, n); ok && !f.cache.has(key, 0) {
+	for _, key := range next {
+		if !f.cache.has(key, 0) {
 			f.fetching.Go(func() {
 				_, _, _ = f.cache.get(key, 0) // whoever needs it gets the error then
 			})
@@ -113,11 +179,11 @@ func (f *files) Stat(path string) (fs.FileInfo, error) {
 	name := filepath.Base(path)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	size, ok := f.sizes[name]
+	k, ok := f.known[name]
 	if !ok {
 		return nil, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist}
 	}
-	return entry{name, size}, nil
+	return entry{name, k.size}, nil
 }
 
 // ReadDir lists what is known.
@@ -125,8 +191,8 @@ func (f *files) ReadDir(string) ([]fs.DirEntry, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	out := []fs.DirEntry{fs.FileInfoToDirEntry(entry{identityName, int64(len(f.identity))})}
-	for name, size := range f.sizes {
-		out = append(out, fs.FileInfoToDirEntry(entry{name, size}))
+	for name, k := range f.known {
+		out = append(out, fs.FileInfoToDirEntry(entry{name, k.size}))
 	}
 	slices.SortFunc(out, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return out, nil

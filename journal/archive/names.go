@@ -11,12 +11,13 @@ import (
 // headKey is the key of the head below the prefix.
 const headKey = "head"
 
-// The parts of keys. Level 0 are batches as shipped; the levels above are for folded ones.
+// The parts of keys. Level 0 are batches as shipped; the levels above are of what was written from others.
 const (
 	level0        = "0/"
 	baseLevel     = "base/"
 	segmentSuffix = ".seg"
 	baseSuffix    = ".base"
+	maxLevel      = 9
 )
 
 func timelineKey(t journal.Timeline) string { return fmt.Sprintf("%08x/", uint32(t)) }
@@ -26,37 +27,59 @@ func batchKey(t journal.Timeline, first journal.TXID) string {
 	return fmt.Sprintf("%s%s%016x%s", timelineKey(t), level0, uint64(first), segmentSuffix)
 }
 
+// segmentKey is the key of a segment above level 0.
+func segmentKey(t journal.Timeline, level int, first, last journal.TXID) string {
+	return fmt.Sprintf("%s%d/%016x-%016x%s", timelineKey(t), level, uint64(first), uint64(last), segmentSuffix)
+}
+
 // baseKey is the key of a base.
 func baseKey(t journal.Timeline, id journal.TXID) string {
 	return fmt.Sprintf("%s%s%016x%s", timelineKey(t), baseLevel, uint64(id), baseSuffix)
 }
 
-// keyOf is the key of what would be the file name in a trail's directory; false for a name that archives do not have.
-func keyOf(t journal.Timeline, name string) (string, bool) {
-	if id, ok := parse(name, segmentSuffix); ok && id > 0 {
-		return batchKey(t, id), true
-	}
-	if id, ok := parse(name, baseSuffix); ok {
-		return baseKey(t, id), true
-	}
-	return "", false
+// fileName is how package journal calls the segment that begins with a transaction.
+func fileName(first journal.TXID) string { return fmt.Sprintf("%016x%s", uint64(first), segmentSuffix) }
+
+// objectName is what a key says.
+type objectName struct {
+	timeline journal.Timeline
+	level    int // -1: a base
+	first    journal.TXID
+	last     journal.TXID // above level 0
 }
 
-// nameOf is the other way round.
-func nameOf(t journal.Timeline, key string) (string, bool) {
-	rest, ok := strings.CutPrefix(key, timelineKey(t))
+// parseKey reads a key; false for one that archives do not have.
+func parseKey(key string) (o objectName, ok bool) {
+	if len(key) < 9 || key[8] != '/' || strings.Trim(key[:8], "0123456789abcdef") != "" {
+		return o, false
+	}
+	t, err := strconv.ParseUint(key[:8], 16, 32)
+	o.timeline = journal.Timeline(t)
+	level, name, ok := strings.Cut(key[9:], "/")
+	if err != nil || !ok || t == 0 {
+		return o, false
+	}
+	if level+"/" == baseLevel {
+		o.level = -1
+		o.first, ok = parse(name, baseSuffix)
+		return o, ok
+	}
+	if len(level) != 1 || level[0] < '0' || level[0] > '0'+maxLevel {
+		return o, false
+	}
+	if o.level = int(level[0] - '0'); o.level == 0 {
+		o.first, ok = parse(name, segmentSuffix)
+		return o, ok && o.first > 0
+	}
+	first, last, ok := strings.Cut(name, "-")
 	if !ok {
-		return "", false
+		return o, false
 	}
-	if name, ok := strings.CutPrefix(rest, level0); ok {
-		id, ok := parse(name, segmentSuffix)
-		return name, ok && id > 0
-	}
-	name, ok := strings.CutPrefix(rest, baseLevel)
+	o.first, ok = parse(first+segmentSuffix, segmentSuffix)
 	if ok {
-		_, ok = parse(name, baseSuffix)
+		o.last, ok = parse(last, segmentSuffix)
 	}
-	return name, ok
+	return o, ok && o.first > 0 && o.last >= o.first
 }
 
 // parse reads the TXID off a name.

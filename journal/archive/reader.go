@@ -42,14 +42,20 @@ type Reader struct {
 // Open opens the archive in a store for reading. ctx is that of all requests until Close. It costs the head, a list
 // and the last batch. ErrNotFound when there is no archive, or nothing was shipped to it yet.
 func Open(ctx context.Context, s objstore.Store, o *Options) (*Reader, error) {
-	opt := o.filled()
-	h, _, err := load(ctx, s, opt.Name)
+	h, _, err := load(ctx, s, o.filled().Name)
 	if err != nil {
 		return nil, err
 	}
+	return openHead(ctx, s, h, o)
+}
+
+// openHead opens the archive as a head says it is.
+func openHead(ctx context.Context, s objstore.Bucket, h Head, o *Options) (*Reader, error) {
+	opt := o.filled()
 	ctx, cancel := context.WithCancel(ctx)
 	f := &files{head: h, cache: cache{store: s, ctx: ctx, limit: opt.CacheBytes}}
 	r := &Reader{head: h, files: f, cancel: cancel}
+	var err error
 	if r.Trail, err = f.open(ctx, s, opt.Name); err != nil {
 		cancel()
 		return nil, err

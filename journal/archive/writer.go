@@ -22,9 +22,16 @@ const hintEvery = 32
 type HeldError struct {
 	Archive string
 	Holder  Holder
+	// Timeline that the archive went on to, after transaction After; 0 when the writer's own is still the archive's.
+	Timeline journal.Timeline
+	After    journal.TXID
 }
 
 func (e *HeldError) Error() string {
+	if e.Timeline != 0 {
+		return fmt.Sprintf("%s: the archive is held by %s, and went on to timeline %d after transaction %d; what was not shipped stays in the trail",
+			e.Archive, e.Holder, e.Timeline, e.After)
+	}
 	return fmt.Sprintf("%s: the archive is held by %s; what was not shipped stays in the trail", e.Archive, e.Holder)
 }
 
@@ -50,12 +57,19 @@ type Writer struct {
 	opt   WriterOptions
 	head  Head
 	tag   objstore.Tag // empty: there was no head
+	next  *Head        // what the head becomes with Claim, when the trail begins a new timeline
 	id    string
-	since int // batches since the head was swapped
+	since int       // batches since the head was swapped
+	sure  time.Time // when the head was last known to be ours
 }
 
+// sureFor is how long a writer trusts that it holds the archive without looking at the head. Names of batches that
+// were merged into others become free again, but not before objstore-wide this much has passed: see Sweep.
+const sureFor = 10 * time.Minute
+
 // OpenWriter looks at the archive in a store, which may be empty. journal.ErrForeign when it is another database's, or
-// when there is something at that prefix that is no archive.
+// when there is something at that prefix that is no archive. A HeldError when the archive went on to a later timeline
+// than the trail's.
 func OpenWriter(ctx context.Context, s objstore.Store, o WriterOptions) (*Writer, error) {
 	if o.Archive == "" {
 		o.Archive = "archive"
@@ -69,22 +83,40 @@ func OpenWriter(ctx context.Context, s objstore.Store, o WriterOptions) (*Writer
 // look loads the head and checks that it is of our database.
 func (w *Writer) look(ctx context.Context) error {
 	h, tag, err := load(ctx, w.store, w.opt.Archive)
+	id := w.opt.Identity
 	if errors.Is(err, journal.ErrNotFound) {
-		w.head, w.tag = Head{Format: headFormat, Database: w.opt.Identity.Database, Timeline: w.opt.Identity.Timeline}, ""
+		w.head, w.tag = Head{Format: headFormat, Database: id.Database, Timeline: id.Timeline}, ""
+		w.head.Lines = []Line{{Timeline: id.Timeline, Parent: id.Parent, Writer: w.opt.Name, Since: journal.TimeOf(time.Now())}}
 		return w.empty(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	if h.Database != w.opt.Identity.Database {
-		return w.foreign("it is the archive of database %v, the trail is of %v", h.Database, w.opt.Identity.Database)
+	if h.Database != id.Database {
+		return w.foreign("it is the archive of database %v, the trail is of %v", h.Database, id.Database)
 	}
-	if h.Timeline != w.opt.Identity.Timeline {
-		return w.foreign("the archive is at timeline %d, the trail at %d", h.Timeline, w.opt.Identity.Timeline)
+	line := h.current()
+	switch {
+	case id.Timeline < h.Timeline:
+		return &HeldError{w.opt.Archive, h.Writer, h.Timeline, max(line.First, 1) - 1}
+	case id.Timeline > h.Timeline && (id.Parent == nil || id.Parent.Database != h.Database):
+		return w.foreign("the archive is at timeline %d, the trail at %d, and does not say where it began", h.Timeline, id.Timeline)
+	case id.Timeline == h.Timeline && !samePosition(id.Parent, line.Parent):
+		return &journal.Error{
+			Path: w.opt.Archive, Offset: -1, Hint: "give it a prefix of its own, or the next timeline",
+			Err: fmt.Errorf("the archive's timeline %d, of %s, is another than the trail's: %w", h.Timeline, line.Writer, journal.ErrDiverged),
+		}
 	}
-	w.head, w.tag = h, tag
+	w.head, w.tag, w.next = h, tag, nil
 	return nil
 }
+
+func samePosition(a, b *journal.Position) bool {
+	return (a == nil) == (b == nil) && (a == nil || *a == *b)
+}
+
+// forks says that the trail's timeline is not in the archive yet.
+func (w *Writer) forks() bool { return w.opt.Identity.Timeline > w.head.Timeline }
 
 func (w *Writer) foreign(format string, args ...any) error {
 	return &journal.Error{
@@ -114,20 +146,43 @@ func (w *Writer) empty(ctx context.Context) error {
 // Holder is who held the archive when it was last looked at; the zero Holder when nobody ever did.
 func (w *Writer) Holder() Holder { return w.head.Writer }
 
-// Last describes the last batch, nil when there is none.
+// Last describes the last batch, nil when there is none. For a trail whose timeline is not in the archive yet it is
+// what that timeline continues; where it leaves the one before in the middle of a batch, that one's beginning is
+// written anew, and nothing else.
 func (w *Writer) Last(ctx context.Context) (*journal.Batch, error) {
-	prefix, after := timelineKey(w.head.Timeline)+level0, ""
+	if w.forks() {
+		return w.fork(ctx)
+	}
+	line := w.head.current()
+	prefix, after := timelineKey(line.Timeline)+level0, ""
 	if w.head.Next > 0 {
-		after = batchKey(w.head.Timeline, w.head.Next-1)
+		after = batchKey(line.Timeline, w.head.Next-1)
 	}
 	last, err := w.lastAfter(ctx, prefix, after)
 	if err == nil && last == 0 && after != "" { // the hint was not for a batch that was shipped
 		last, err = w.lastAfter(ctx, prefix, "")
 	}
-	if err != nil || last == 0 {
+	if err != nil {
 		return nil, err
 	}
-	return w.Batch(ctx, last)
+	if last > w.head.end() {
+		return w.Batch(ctx, last)
+	}
+	key, err := w.endKey(ctx)
+	if err != nil || key == "" {
+		return nil, err
+	}
+	return w.batch(ctx, key)
+}
+
+// endKey is the key of the last object of the history, when the current timeline has no batch after it: a segment, or
+// a batch of a timeline before.
+func (w *Writer) endKey(ctx context.Context) (string, error) {
+	f := files{head: w.head}
+	if err := f.list(ctx, w.store); err != nil || len(f.names) == 0 {
+		return "", err
+	}
+	return f.known[f.names[len(f.names)-1]].key, nil
 }
 
 func (w *Writer) lastAfter(ctx context.Context, prefix, after string) (last journal.TXID, err error) {
@@ -142,32 +197,61 @@ func (w *Writer) lastAfter(ctx context.Context, prefix, after string) (last jour
 	return last, nil
 }
 
-// Batch describes the batch that begins with a transaction. objstore.ErrNotFound when there is none.
+// Batch describes the batch of the current timeline that begins with a transaction. objstore.ErrNotFound when there
+// is none.
 func (w *Writer) Batch(ctx context.Context, first journal.TXID) (*journal.Batch, error) {
-	key := batchKey(w.head.Timeline, first)
-	c := cache{store: w.store, ctx: ctx, limit: 4 * blockBytes}
-	_, size, err := c.get(key, 0)
+	return w.batch(ctx, batchKey(w.head.Timeline, first))
+}
+
+func (w *Writer) batch(ctx context.Context, key string) (*journal.Batch, error) {
+	s, err := w.open(ctx, key)
 	if err != nil {
 		return nil, err
-	}
-	s, err := journal.NewSegmentReader(&object{&c, key, size}, size, w.opt.Archive+"/"+key)
-	if err != nil {
-		return nil, err
-	}
-	if id, timeline := s.Database(); id != w.head.Database || timeline > w.head.Timeline || s.Info().First != first {
-		return nil, w.foreign("%s is transaction %d of database %v timeline %d", key, s.Info().First, id, timeline)
 	}
 	b, err := s.Batch()
 	return &b, err
 }
 
-// Claim makes this writer the holder, whoever was before.
+// open opens a segment, of whatever level.
+func (w *Writer) open(ctx context.Context, key string) (*journal.SegmentReader, error) {
+	c := &cache{store: w.store, ctx: ctx, limit: 4 * blockBytes}
+	data, size, err := c.get(key, 0)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := parseFence(data); ok {
+		return nil, errFenced
+	}
+	s, err := journal.NewSegmentReader(&object{c, key, size}, size, w.opt.Archive+"/"+key)
+	if err != nil {
+		return nil, err
+	}
+	name, _ := parseKey(key)
+	if id, timeline := s.Database(); id != w.head.Database || timeline > name.timeline || s.Info().First != name.first {
+		return nil, w.foreign("%s is transaction %d of database %v timeline %d", key, s.Info().First, id, timeline)
+	}
+	return s, nil
+}
+
+// errMoved says that the head changed while a new timeline was being prepared from it.
+var errMoved = errors.New("the archive changed while a new timeline was being begun; look again")
+
+// Claim makes this writer the holder, whoever was before. For a trail whose timeline is not in the archive yet, Last
+// must have been called.
 func (w *Writer) Claim(ctx context.Context) error {
 	for {
 		h := w.head
-		h.Epoch++
+		if w.forks() {
+			if w.next == nil {
+				return errMoved
+			}
+			h = *w.next
+		}
 		h.Writer = Holder{ID: w.id, Name: w.opt.Name, Since: journal.TimeOf(time.Now())}
 		err := w.swap(ctx, h)
+		if err == nil {
+			return w.fence(ctx)
+		}
 		if !errors.Is(err, objstore.ErrConflict) {
 			return err
 		}
@@ -178,6 +262,7 @@ func (w *Writer) Claim(ctx context.Context) error {
 }
 
 func (w *Writer) swap(ctx context.Context, h Head) error {
+	h.Epoch++
 	data, err := h.Encode()
 	if err != nil {
 		return err
@@ -186,18 +271,20 @@ func (w *Writer) swap(ctx context.Context, h Head) error {
 	if err != nil {
 		return err
 	}
-	w.head, w.tag, w.since = h, tag, 0
+	w.head, w.tag, w.next, w.since, w.sure = h, tag, nil, 0, time.Now()
 	return nil
 }
 
 // held asks the head who holds the archive: nil when it is this writer.
 func (w *Writer) held(ctx context.Context) error {
+	fenced := w.head.current().Fenced
 	if err := w.look(ctx); err != nil {
 		return err
 	}
 	if w.head.Writer.ID != w.id {
-		return &HeldError{w.opt.Archive, w.head.Writer}
+		return &HeldError{Archive: w.opt.Archive, Holder: w.head.Writer}
 	}
+	w.head.current().Fenced, w.sure = fenced, time.Now()
 	return nil
 }
 
@@ -205,7 +292,7 @@ func (w *Writer) held(ctx context.Context) error {
 // writer still holds the archive: then it is to be looked at, see Batch. A HeldError when another holds it.
 func (w *Writer) PutBatch(ctx context.Context, b *journal.Batch, body io.ReaderAt) error {
 	err := w.store.Create(ctx, batchKey(w.head.Timeline, b.First), body, b.Size)
-	if errors.Is(err, objstore.ErrExists) {
+	if errors.Is(err, objstore.ErrExists) || err == nil && time.Since(w.sure) > sureFor {
 		if err := w.held(ctx); err != nil {
 			return err
 		}
@@ -231,16 +318,21 @@ func (w *Writer) Hint(ctx context.Context, next journal.TXID, now bool) error {
 	return err
 }
 
-// Bases lists the bases that are there: TXIDs and sizes.
+// Bases lists the bases of the history: TXIDs and sizes.
 func (w *Writer) Bases(ctx context.Context) (map[journal.TXID]int64, error) {
-	prefix := timelineKey(w.head.Timeline) + baseLevel
+	h := &w.head
+	if w.next != nil {
+		h = w.next
+	}
 	found := make(map[journal.TXID]int64)
-	for o, err := range w.store.List(ctx, prefix, "") {
-		if err != nil {
-			return nil, err
-		}
-		if id, ok := parse(strings.TrimPrefix(o.Key, prefix), baseSuffix); ok {
-			found[id] = o.Size
+	for _, part := range h.chain() {
+		for o, err := range w.store.List(ctx, timelineKey(part.timeline)+baseLevel, "") {
+			if err != nil {
+				return nil, err
+			}
+			if name, ok := parseKey(o.Key); ok && name.first <= part.bases {
+				found[name.first] = o.Size
+			}
 		}
 	}
 	return found, nil

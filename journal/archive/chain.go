@@ -1,0 +1,62 @@
+package archive
+
+import (
+	"slices"
+
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+// stretch is what a timeline contributes to the history.
+type stretch struct {
+	timeline journal.Timeline
+	first    journal.TXID // batches from here on
+	until    journal.TXID // and before here
+	bases    journal.TXID // bases up to here
+}
+
+// chain is the history as stretches of timelines, oldest first: the current one, the one that it left, and so on.
+func (h *Head) chain() []stretch {
+	var out []stretch
+	until, bases := journal.MaxTXID+1, journal.MaxTXID
+	for l := h.current(); l != nil; {
+		out = append(out, stretch{l.Timeline, max(l.First, 1), until, bases})
+		if l.Parent == nil {
+			break
+		}
+		until, bases = min(until, l.From), min(bases, l.Parent.TXID)
+		l = h.line(l.Parent.Timeline)
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// superseded is the segment that a transaction is in; nil when it is in none.
+func (h *Head) superseded(id journal.TXID) *Segment {
+	i, _ := slices.BinarySearchFunc(h.Segments, id, func(s Segment, id journal.TXID) int {
+		if s.Last < id {
+			return -1
+		}
+		return 1
+	})
+	if i < len(h.Segments) && h.Segments[i].First <= id {
+		return &h.Segments[i]
+	}
+	return nil
+}
+
+// uncovered is the first transaction of a stretch whose batch is still part of the history.
+func (h *Head) uncovered(s stretch) journal.TXID {
+	id := s.first
+	for seg := h.superseded(id); seg != nil; seg = h.superseded(id) {
+		id = seg.Last + 1
+	}
+	return id
+}
+
+// end is where the listed segments end: all that comes later is batches.
+func (h *Head) end() journal.TXID {
+	if n := len(h.Segments); n > 0 {
+		return h.Segments[n-1].Last
+	}
+	return 0
+}
