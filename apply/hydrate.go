@@ -35,6 +35,9 @@ type Options struct {
 	TempDir string
 	// CacheBytes is the budget of the page cache, in bytes; default 32 MiB.
 	CacheBytes int
+	// Changed, if set, is told of the changes to the state that Restore returned: see StateOptions. Those that lead
+	// to the target are not told.
+	Changed func(tx *journal.Tx, no uint32, old, new []byte)
 	// Progress, if set, is called at most every 100 ms and at the end of each
 	// phase, never twice at once, from any goroutine. It should not block.
 	Progress func(Progress)
@@ -150,6 +153,7 @@ func Restore(ctx context.Context, trail *journal.Trail, target Target, o *Option
 		s.Close()
 		return nil, Result{Plan: plan}, err
 	}
+	s.told = opt.Changed
 	result.Elapsed = time.Since(start)
 	return s, result, nil
 }

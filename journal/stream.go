@@ -158,3 +158,17 @@ func (s *streamReader) decode(h *blockHeader, payload []byte, n int) ([][]byte, 
 	}
 	return s.out[:n], nil
 }
+
+// CompressedSize is how many bytes streams take as merged segments store them, without what comes around them.
+func CompressedSize(streams ...[]byte) int {
+	var out []byte
+	n := 0
+	for _, s := range streams {
+		if out = compressed(out[:0], s, compressBest); len(out) > 0 {
+			n += len(out)
+		} else {
+			n += len(s)
+		}
+	}
+	return n
+}
