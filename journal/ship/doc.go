@@ -29,5 +29,17 @@
 // Options.MostPause; commits do not wait for it. A clear answer ends Run: another writer holds the archive
 // (*archive.HeldError), another history is in it (journal.ErrDiverged), the credentials are refused.
 //
+// # The local disk
+//
+// What was not shipped is never removed, whatever that takes: it is nowhere else. What was shipped leaves the trail
+// when it is older than Options.Keep, a sealed segment at a time, and the bases before it with it; so a trail holds
+// what was not shipped, what is younger than Keep, and one growing segment. Then the archive restores what the trail
+// alone no longer can.
+//
+// # Many trails
+//
+// [Run] is a loop around a [Shipper], which a program with thousands of trails calls itself, from few goroutines. A
+// Shipper at rest holds no file open, and its [Mark] tells with one stat whether there is something to do again.
+//
 // A restore point travels with the transaction that follows it.
 package ship

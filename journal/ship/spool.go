@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/pagetrail/pagetrail/internal/durable"
 )
@@ -24,6 +25,17 @@ type spool struct {
 }
 
 var _ durable.File = (*spool)(nil)
+
+// memories are those of spools that were closed: a program that ships thousands of trails sends few batches at a time.
+var memories sync.Pool
+
+func newSpool(fsys durable.FS, dir string) *spool {
+	s := &spool{fs: fsys, dir: dir}
+	if b, ok := memories.Get().(*[]byte); ok {
+		s.mem = (*b)[:0]
+	}
+	return s
+}
 
 func (s *spool) WriteAt(p []byte, off int64) (int, error) {
 	end := off + int64(len(p))
@@ -70,9 +82,13 @@ func (s *spool) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// reset makes it empty, in memory.
-func (s *spool) reset() error {
-	s.mem, s.size = s.mem[:0], 0
+// Close gives back what the spool took.
+func (s *spool) Close() error {
+	if s.mem != nil {
+		mem := s.mem[:0]
+		memories.Put(&mem)
+		s.mem = nil
+	}
 	if s.file == nil {
 		return nil
 	}
@@ -85,4 +101,3 @@ func (s *spool) Truncate(int64) error { return errors.ErrUnsupported }
 func (s *spool) Sync() error          { return nil }
 func (s *spool) Size() (int64, error) { return s.size, nil }
 func (s *spool) Name() string         { return "batch" }
-func (s *spool) Close() error         { return s.reset() }

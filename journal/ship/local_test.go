@@ -1,0 +1,154 @@
+package ship_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/pagetrail/pagetrail/internal/durable"
+	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/journal/objstore"
+	"github.com/pagetrail/pagetrail/journal/objstore/mem"
+	"github.com/pagetrail/pagetrail/journal/ship"
+)
+
+// segments lists the files of a trail that Options.Keep may remove.
+func segments(t testing.TB, dir string) (names []string) {
+	t.Helper()
+	for _, glob := range []string{"*.seg", "*.base"} {
+		found, err := filepath.Glob(filepath.Join(dir, glob))
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, found...)
+	}
+	return names
+}
+
+// What was shipped and is old leaves the trail; what was not shipped, or is young, stays, however little the disk has.
+// The archive has everything, and goes on.
+func TestKeep(t *testing.T) {
+	p, s, c := newPrimary(t, 30), new(mem.Store), new(clock)
+	p.base(true)
+	for range 4 {
+		p.commit(5)
+		p.rotate(false)
+	}
+	down := true
+	faults := &objstore.Faults{Decide: func(int, objstore.Call) objstore.Outcome {
+		if down {
+			return objstore.Refuse
+		}
+		return objstore.Pass
+	}}
+	ctx, stop := context.WithCancel(t.Context())
+	var pruned []string
+	c.at(time.Hour, func() {
+		if n := len(segments(t, p.dir)); n != 6 || len(pruned) != 0 {
+			t.Errorf("%d files after an hour without the store, %v removed", n, pruned)
+		}
+		down = false
+	})
+	c.at(2*time.Hour, func() { // 4 segments and the base, all of them from before the hour
+		if len(pruned) != 5 || len(segments(t, p.dir)) != 1 {
+			t.Errorf("removed %v, there are %v", pruned, segments(t, p.dir))
+		}
+		p.clock = journal.TimeOf(c.Now())
+		p.commit(5)
+		p.rotate(true)
+		p.commit(1)
+	})
+	c.at(2*time.Hour+20*time.Minute, func() {
+		if len(pruned) != 5 || len(segments(t, p.dir)) != 2 {
+			t.Errorf("removed %v within the time to keep", pruned)
+		}
+		down = true
+		p.commit(5)
+		p.rotate(true)
+		p.commit(1)
+	})
+	c.at(4*time.Hour, func() {
+		if len(pruned) != 6 || len(segments(t, p.dir)) != 2 {
+			t.Errorf("removed %v, of which some was not shipped", pruned)
+		}
+		down = false
+	})
+	c.at(6*time.Hour, stop)
+	o := ship.Options{Store: objstore.Faulty(s, faults), Clock: c, Keep: 30 * time.Minute, Events: ship.Events{
+		Pruned: func(files []string, size int64) {
+			pruned = append(pruned, files...)
+			if size <= 0 {
+				t.Errorf("%v had %d bytes", files, size)
+			}
+		},
+	}}
+	if _, err := ship.Run(ctx, p.dir, &o); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if len(pruned) != 7 {
+		t.Errorf("removed in the end: %v", pruned)
+	}
+	p.commit(3)
+	once(t, p, s, ship.Options{Keep: time.Minute})
+	p.checkArchive(s, p.last(), 10)
+}
+
+// A shipper that rests has no file open, asks nobody, and tells with one stat whether there is something to do; the
+// next process knows it from the mark.
+func TestRest(t *testing.T) {
+	p, s, m := newPrimary(t, 31), new(mem.Store), new(objstore.Meter)
+	p.commit(3)
+	o := ship.Options{Store: objstore.Metered(s, m), Archive: "the archive"}
+	a, err := ship.Open(p.dir, &o)
+	p.check(err)
+	if _, ok, err := a.Rest(); ok || err != nil {
+		t.Errorf("resting before anything was shipped: %v, %v", ok, err)
+	}
+	p.check(a.Drain(t.Context()))
+	mark, ok, err := a.Rest()
+	if !ok || err != nil || !mark.Holds(durable.OS, p.dir) || mark.Last != 3 {
+		t.Fatalf("mark %+v, %v, %v", mark, ok, err)
+	}
+	read, ok := ship.ReadMark(durable.OS, p.dir, "the archive")
+	if !ok || read != mark {
+		t.Errorf("read %+v, %v", read, ok)
+	}
+	if _, ok := ship.ReadMark(durable.OS, p.dir, "another"); ok {
+		t.Error("the mark is for another archive")
+	}
+	b, err := ship.Open(p.dir, &o) // nobody holds the lock
+	p.check(err)
+	p.check(b.Close())
+
+	for name, change := range map[string]func(){
+		"commit": func() { p.commit(1) }, "point": func() { p.point("here") }, "rotation": func() { p.rotate(false) },
+	} {
+		if name == "rotation" { // of a tail that has something
+			p.commit(1)
+			p.check(a.Drain(t.Context()))
+			mark, _, err = a.Rest()
+			p.check(err)
+		}
+		change()
+		if mark.Holds(durable.OS, p.dir) {
+			t.Errorf("%s was not seen", name)
+		}
+		before := m.Requests()
+		p.check(a.Drain(t.Context()))
+		if n := m.Requests() - before; n > 2 { // the batch and the hint: no looking around
+			t.Errorf("%s: %d requests after a rest", name, n)
+		}
+		if mark, ok, err = a.Rest(); !ok || err != nil {
+			t.Fatalf("%s: %v, %v", name, ok, err)
+		}
+	}
+	p.check(os.WriteFile(filepath.Join(p.dir, "shipped"), []byte(`{"format":`), 0o644))
+	if _, ok := ship.ReadMark(durable.OS, p.dir, "the archive"); ok {
+		t.Error("a torn mark was believed")
+	}
+	p.check(a.Close())
+	p.checkArchive(s, p.last(), 3)
+}
