@@ -70,7 +70,8 @@
 // # Concurrency
 //
 // Any number of connections, goroutines and processes may write a database,
-// as SQLite allows. All of them should use the VFS.
+// as SQLite allows. All of them should use the VFS. For those that cannot, in
+// WAL mode, there is [Watch], from the same or another process.
 //
 // # Requirements
 //

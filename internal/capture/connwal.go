@@ -156,8 +156,7 @@ func (c *Conn) TruncateWAL(size int64) error {
 			return err
 		}
 		if size == 0 {
-			db.table.stamp.WALEmpty, db.table.stamp.WALSaltSet = true, false
-			if err := db.table.writeStamp(); err != nil {
+			if err := db.emptied(); err != nil {
 				return err
 			}
 		}
@@ -255,10 +254,7 @@ func WALDeleted(path string) {
 		if !db.ready.Load() {
 			continue
 		}
-		err := db.do(false, func() error {
-			db.table.stamp.WALEmpty, db.table.stamp.WALSaltSet = true, false
-			return db.table.writeStamp()
-		})
+		err := db.do(false, db.emptied)
 		if err != nil {
 			db.doubtful()
 		}

@@ -45,5 +45,6 @@
 // # Locks
 //
 // In this order: SQLite's locks, DB.mu (connections of this process), the
-// trail's lock (processes). No lock of SQLite is ever taken here.
+// trail's lock (processes). No lock of SQLite is ever taken here, save the
+// shared ones of a [Watch], which are never waited for.
 package capture
