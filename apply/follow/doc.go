@@ -8,7 +8,8 @@
 //	err = follow.Run(ctx, "replica.db", follow.TrailSource(trail, ""), nil)
 //
 // [Open] and [Replica.CatchUp] are the same in single steps. Transactions come
-// through a [Source]; a trail in a directory is one.
+// through a [Source]; a trail in a directory is one, and so is an archive. While
+// a source cannot be reached the replica stays as it is, and Run asks again.
 //
 // # The universal WAL
 //

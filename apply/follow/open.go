@@ -90,6 +90,9 @@ const trailSuffix = "-pagetrail"
 
 func (r *Replica) guardTrail(trail string, refuse func(string, ...any) error) error {
 	dir, err := os.Stat(trail)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // an archive elsewhere
+	}
 	if err != nil {
 		return err
 	}

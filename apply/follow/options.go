@@ -49,6 +49,11 @@ type Options struct {
 	// there were some and when there were none for long; default 500 µs and
 	// 50 ms.
 	PollMin, PollMax time.Duration
+	// Retry says of an error whether the source may have got over it in a
+	// while; Run then asks again, after RetryMin at first and RetryMax at most.
+	// Default: whether it is an [ErrUnreachable]; 100 ms and 10 s.
+	Retry              func(error) bool
+	RetryMin, RetryMax time.Duration
 	// Events are told what happens.
 	Events Events
 	// Now is the clock; default time.Now.
@@ -74,6 +79,9 @@ type Events struct {
 	// Repaired: the replica was not in any state of its history, for the
 	// reason given, and has been put right by writing so many pages.
 	Repaired func(reason string, pages int)
+	// Unreachable: the source did not answer, for the reason given, and will be
+	// asked again after the pause.
+	Unreachable func(err error, pause time.Duration)
 	// Waiting: readers hold something up, for longer than the bound of that
 	// wait; what says what.
 	Waiting func(what string)
@@ -115,6 +123,11 @@ func (o *Options) withDefaults() Options {
 	span(&opt.BusyTimeout, 10*time.Second)
 	span(&opt.PollMin, 500*time.Microsecond)
 	span(&opt.PollMax, 50*time.Millisecond)
+	span(&opt.RetryMin, 100*time.Millisecond)
+	span(&opt.RetryMax, 10*time.Second)
+	if opt.Retry == nil {
+		opt.Retry = func(err error) bool { return errors.Is(err, ErrUnreachable) }
+	}
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/pagetrail/pagetrail/journal"
@@ -28,6 +29,11 @@ func Run(ctx context.Context, path string, src Source, o *Options) error {
 		switch {
 		case ctx.Err() != nil && !opt.Once:
 			return closed(r, nil)
+		case err != nil && !opt.Once && opt.Retry(err):
+			if poll.unreachable(ctx, err) != nil {
+				return closed(r, nil)
+			}
+			continue
 		case errors.Is(err, ErrNothing) && !opt.Once:
 			r = nil
 		case errors.Is(err, ErrChanged):
@@ -40,7 +46,7 @@ func Run(ctx context.Context, path string, src Source, o *Options) error {
 		case err != nil, opt.Once:
 			return closed(r, err)
 		}
-		if err := poll.wait(ctx, n > 0); err != nil {
+		if err := poll.wait(ctx, src, n > 0); err != nil {
 			return closed(r, nil)
 		}
 	}
@@ -54,19 +60,36 @@ func closed(r *Replica, err error) error {
 }
 
 // poller looks often after something came, and ever less often when nothing
-// does.
+// does or the source cannot be reached.
 type poller struct {
 	o     *Options
 	pause time.Duration
+	retry time.Duration
 }
 
-func (p *poller) wait(ctx context.Context, busy bool) error {
+func (p *poller) wait(ctx context.Context, src Source, busy bool) error {
+	p.retry = 0
+	if w, ok := src.(Waiter); ok {
+		return w.Await(ctx, p.o.PollMax)
+	}
 	if busy {
 		p.pause = p.o.PollMin
 	} else {
 		p.pause = min(max(p.pause+p.pause/16, p.o.PollMin), p.o.PollMax)
 	}
 	return p.o.Wait(ctx, p.pause)
+}
+
+// unreachable waits before the source is asked again: twice as long each time,
+// and between half of that and all of it at random, so that followers that lost
+// the same source do not all come back at once.
+func (p *poller) unreachable(ctx context.Context, err error) error {
+	p.retry = min(max(2*p.retry, p.o.RetryMin), p.o.RetryMax)
+	pause := p.retry/2 + rand.N(p.retry/2+1)
+	if f := p.o.Events.Unreachable; f != nil {
+		f(err, pause)
+	}
+	return p.o.Wait(ctx, pause)
 }
 
 // CatchUp applies what the source has, and returns how many transactions that

@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"time"
 
 	"github.com/pagetrail/pagetrail/apply"
 	"github.com/pagetrail/pagetrail/journal"
 )
+
+// ErrUnreachable says that a source did not answer, or broke off: what there is
+// to know is not known, and asking again later may help.
+var ErrUnreachable = errors.New("source unreachable")
 
 // Source is where transactions come from. Its methods are called by one
 // goroutine at a time.
@@ -26,6 +31,14 @@ type Source interface {
 	State(ctx context.Context, id journal.TXID) (*apply.State, error)
 }
 
+// Waiter is a source that is told when there is something new, so that Run need
+// not look again and again.
+type Waiter interface {
+	// Await returns when Refresh would find something new, or would fail, and
+	// after d at the latest. Its error is the context's.
+	Await(ctx context.Context, d time.Duration) error
+}
+
 // trailSource is a trail in a directory.
 type trailSource struct {
 	trail   *journal.Trail
@@ -34,8 +47,11 @@ type trailSource struct {
 
 var _ Source = (*trailSource)(nil)
 
-// TrailSource follows a trail that is written to on the same machine. It does
-// not close the trail. tempDir is for scratch files, each of the size of the
+// TrailSource follows a trail that is written to on the same machine, or an
+// archive, opened by package journal/archive: then each look for something new
+// is one request, so [Options.PollMin] and PollMax should be longer, and
+// [Options.Retry] should know the store's errors. It does not close the trail.
+// tempDir is for scratch files, each of the size of the
 // database; "" means os.TempDir().
 func TrailSource(trail *journal.Trail, tempDir string) Source {
 	return &trailSource{trail, tempDir}

@@ -13,6 +13,7 @@ import (
 	"github.com/pagetrail/pagetrail/apply/follow"
 	"github.com/pagetrail/pagetrail/internal/ui"
 	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/journal/objstore"
 )
 
 type followOptions struct {
@@ -39,10 +40,11 @@ func newFollow(env *Env) *cobra.Command {
 		Example: examples(
 			"pagetrail follow app.db replica.db          # until interrupted",
 			"pagetrail follow app.db replica.db --once   # catch up and end",
+			"pagetrail follow s3://backups/app replica.db   # what pagetrail ship ships, on any machine",
 		),
-		Long: `Keep REPLICA, an ordinary SQLite file, in step with a trail on this machine,
-transaction by transaction, while other programs read it. They see whole
-transactions, each checked against the state checksum in the trail before a byte of
+		Long: `Keep REPLICA, an ordinary SQLite file, in step with a trail on this machine, or with
+an archive that is shipped to, transaction by transaction, while other programs read
+it. They see whole transactions, each checked against the state checksum in the trail before a byte of
 the replica changes, and are never made to wait. They cannot write: the replica is
 locked for writing as long as it is followed into.
 
@@ -59,6 +61,10 @@ close it does. REPLICA-pos says where it was.
 A replica that is ahead of the trail or beside it, because the trail is another's or
 older than what was followed, is refused unless --rewind is given: then what only the
 replica has is lost.
+
+An archive is asked for its next batch by name, four times a second while batches come
+and every two seconds while none do. When it does not answer, the replica stays as it
+is, and follow tries again, for as long as it takes.
 
 It ends with code 0 when interrupted, unless --once was not done.
 
@@ -81,7 +87,7 @@ It ends with code 0 when interrupted, unless --once was not done.
 
 // followJSON is a line of follow --json.
 type followJSON struct {
-	Event        string           `json:"event"` // attached, applied, repaired, waiting, ended
+	Event        string           `json:"event"` // attached, applied, repaired, waiting, unreachable, ended
 	Position     journal.Position `json:"position"`
 	Transactions int              `json:"transactions,omitempty"`
 	Pages        int              `json:"pages,omitempty"`
@@ -97,10 +103,17 @@ func (o *followOptions) run(ctx context.Context, env *Env) error {
 	}
 	defer t.Close()
 	r := &followReport{o: o, env: env, start: env.Now()}
-	err = follow.Run(ctx, o.replica, follow.TrailSource(t.Trail, ""), &follow.Options{
+	opt := &follow.Options{
 		Once: o.once, SyncEachCommit: o.full, Rewind: o.rewind,
-		Events: follow.Events{Attached: r.attached, Applied: r.applied, Repaired: r.repaired, Waiting: r.waiting},
-	})
+		Events: follow.Events{
+			Attached: r.attached, Applied: r.applied, CaughtUp: r.caughtUp, Repaired: r.repaired, Waiting: r.waiting, Unreachable: r.unreachable,
+		},
+	}
+	if isURL(o.trail) {
+		opt.PollMin, opt.PollMax = archivePollMin, archivePollMax
+		opt.Retry = mayPass
+	}
+	err = follow.Run(ctx, o.replica, follow.TrailSource(t.Trail, ""), opt)
 	if err == nil {
 		err = r.err
 	}
@@ -108,6 +121,19 @@ func (o *followOptions) run(ctx context.Context, env *Env) error {
 		return o.explain(err)
 	}
 	return r.ended()
+}
+
+// How often an archive is asked for the next batch, which costs a request: while batches come, and after a while
+// without one. A batch is shipped once a second at most, unless ship is told otherwise.
+const (
+	archivePollMin = 250 * time.Millisecond
+	archivePollMax = 2 * time.Second
+)
+
+// mayPass says of a store's error that the same call may get a better answer later.
+func mayPass(err error) bool {
+	_, ofStore := errors.AsType[*objstore.Error](err)
+	return ofStore && !objstore.Final(err)
 }
 
 // explain adds what to do about an error of following.
@@ -131,6 +157,7 @@ type followReport struct {
 
 	pos   journal.Position
 	begun bool
+	away  bool // the source was not reached when last asked
 	count uint64
 	err   error // of writing to stdout
 }
@@ -167,6 +194,16 @@ func (r *followReport) applied(a follow.Applied) {
 func (r *followReport) repaired(reason string, pages int) {
 	r.say(followJSON{Event: "repaired", Pages: pages, Reason: reason}, "%s: %s: put right to transaction %d, %s",
 		ui.Clean(r.o.replica), reason, r.pos.TXID, ui.Plural(pages, "page", "pages"))
+}
+
+func (r *followReport) caughtUp(journal.Position) { r.away = false }
+
+// unreachable is said once for each time that the source is away.
+func (r *followReport) unreachable(err error, _ time.Duration) {
+	if !r.away {
+		r.say(followJSON{Event: "unreachable", Reason: err.Error()}, "%s stays at transaction %d for now: %v", ui.Clean(r.o.replica), r.pos.TXID, err)
+	}
+	r.away = true
 }
 
 func (r *followReport) waiting(what string) {
