@@ -74,76 +74,91 @@ func refDecode(b diff.Body, size int, old func(no uint32) []byte) (out [][]byte,
 		}
 	}()
 	pages = refPages(b.Pages, size)
-	window := []byte{}
+	d := refDecoder{size: size, tokens: refReader{b.Tokens}, literals: refReader{b.Literals}, shift: -2}
 	for _, p := range pages {
 		if !p.full {
-			window = append(window, old(uint32(p.no))...)
+			d.window = append(d.window, old(uint32(p.no))...)
 		}
 	}
-	tokens, literals := refReader{b.Tokens}, refReader{b.Literals}
-	shift, from := int64(-2), int64(0)
 	for i := range pages {
-		p := &pages[i]
 		var before []byte
-		if !p.full {
-			before = old(uint32(p.no))
+		if !pages[i].full {
+			before = old(uint32(pages[i].no))
 		}
-		start := len(window)
-		for len(window) < start+size {
-			t := refReadToken(&tokens)
-			off := int64(len(window) - start)
-			n := t.n
-			if p.full && (t.kind == 0 || t.kind == 2 || t.kind == 3) {
-				panic(errRef("old page of a full page"))
-			}
-			if t.kind == 0 && n == 0 {
-				n = int64(size) - off
-			} else if t.kind == 0 && n == int64(size)-off {
-				panic(errRef("rest of the page with a length"))
-			}
-			if n == 0 || n > int64(size)-off {
-				panic(errRef("bad length"))
-			}
-			switch t.kind {
-			case 0:
-				window = append(window, before[off:off+n]...)
-			case 1:
-				for range n {
-					window = append(window, literals.byte())
-				}
-			case 2, 3:
-				if t.kind == 2 {
-					if t.arg == 0 || t.arg == shift {
-						panic(errRef("shift with a shorter spelling"))
-					}
-					shift = t.arg
-				}
-				if off+shift < 0 || off+shift+n > int64(size) {
-					panic(errRef("shift out of the page"))
-				}
-				window = append(window, before[off+shift:off+shift+n]...)
-			case 4:
-				at := from + t.arg
-				if at < 0 || at+n > int64(len(window)) || at/int64(size) != (at+n-1)/int64(size) {
-					panic(errRef("copy out of the window"))
-				}
-				window = append(window, window[at:at+n]...)
-				from = at + n
-			case 5:
-				for range n {
-					window = append(window, byte(t.arg))
-				}
-			default:
-				panic(errRef("unknown kind"))
-			}
-			p.tokens = append(p.tokens, t)
-		}
-		out = append(out, window[start:start+size:start+size])
+		out = append(out, d.page(&pages[i], before))
 	}
-	if len(tokens.b) > 0 || len(literals.b) > 0 {
+	if len(d.tokens.b) > 0 || len(d.literals.b) > 0 {
 		panic(errRef("bytes left over"))
 	}
 	return out, pages, nil
+}
+
+// refDecoder is what a body's pages share.
+type refDecoder struct {
+	size             int
+	tokens, literals refReader
+	window           []byte
+	shift, from      int64
+}
+
+// page decodes the next page at the end of the window.
+func (d *refDecoder) page(p *refPage, before []byte) []byte {
+	start := len(d.window)
+	for len(d.window) < start+d.size {
+		t := refReadToken(&d.tokens)
+		off := int64(len(d.window) - start)
+		if p.full && (t.kind == 0 || t.kind == 2 || t.kind == 3) {
+			panic(errRef("old page of a full page"))
+		}
+		n, rest := t.n, int64(d.size)-off
+		if t.kind == 0 && n == 0 {
+			n = rest
+		} else if t.kind == 0 && n == rest {
+			panic(errRef("rest of the page with a length"))
+		}
+		if n == 0 || n > rest {
+			panic(errRef("bad length"))
+		}
+		d.token(t, n, off, before)
+		p.tokens = append(p.tokens, t)
+	}
+	return d.window[start : start+d.size : start+d.size]
+}
+
+// token appends the n bytes at off that a token stands for.
+func (d *refDecoder) token(t refToken, n, off int64, before []byte) {
+	switch t.kind {
+	case 0:
+		d.window = append(d.window, before[off:off+n]...)
+	case 1:
+		for range n {
+			d.window = append(d.window, d.literals.byte())
+		}
+	case 2, 3:
+		if t.kind == 2 {
+			if t.arg == 0 || t.arg == d.shift {
+				panic(errRef("shift with a shorter spelling"))
+			}
+			d.shift = t.arg
+		}
+		if off+d.shift < 0 || off+d.shift+n > int64(d.size) {
+			panic(errRef("shift out of the page"))
+		}
+		d.window = append(d.window, before[off+d.shift:off+d.shift+n]...)
+	case 4:
+		at := d.from + t.arg
+		if at < 0 || at+n > int64(len(d.window)) || at/int64(d.size) != (at+n-1)/int64(d.size) {
+			panic(errRef("copy out of the window"))
+		}
+		d.window = append(d.window, d.window[at:at+n]...)
+		d.from = at + n
+	case 5:
+		for range n {
+			d.window = append(d.window, byte(t.arg))
+		}
+	default:
+		panic(errRef("unknown kind"))
+	}
 }
 
 func refPages(b []byte, size int) []refPage {

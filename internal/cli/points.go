@@ -5,45 +5,27 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/pagetrail/pagetrail/internal/ui"
 	"github.com/pagetrail/pagetrail/journal"
 )
 
-type pointsOptions struct {
-	trail string
-	json  bool
-}
-
-func (o *pointsOptions) addFlags(f *pflag.FlagSet) {
-	f.BoolVar(&o.json, "json", false, "one JSON object")
-}
+type pointsOptions struct{ trailOptions }
 
 func newPoints(env *Env) *cobra.Command {
 	o := &pointsOptions{}
-	cmd := &cobra.Command{
-		Use:   "points TRAIL|DB [FLAG]...",
-		Short: "List restore points",
-		Example: examples(
+	return o.verb(env, trailVerb{
+		name:  "points",
+		short: "List restore points",
+		examples: []string{
 			"pagetrail points app.db",
 			"pagetrail hydrate app.db -o before.db --point before-deploy",
 			"# a program names one with: PRAGMA pagetrail_point='before-deploy'",
-		),
-		Long: `List the restore points of a trail: names that a program gave to a state, oldest
-first. A name may be given again; hydrate takes the latest.
-
-` + trailHelp,
-		Args: oneTrail,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			o.trail = args[0]
-			return o.run(cmd.Context(), env)
 		},
-		ValidArgsFunction: completeTrail(nil),
-		Annotations:       codes(Damaged, Gap, Nothing),
-	}
-	o.addFlags(cmd.Flags())
-	return cmd
+		long: `List the restore points of a trail: names that a program gave to a state, oldest
+first. A name may be given again; hydrate takes the latest.`,
+		run: o.run,
+	})
 }
 
 func (o *pointsOptions) run(ctx context.Context, env *Env) error {

@@ -8,49 +8,31 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/pagetrail/pagetrail/internal/ui"
 	"github.com/pagetrail/pagetrail/journal"
 )
 
-type statusOptions struct {
-	trail string
-	json  bool
-}
-
-func (o *statusOptions) addFlags(f *pflag.FlagSet) {
-	f.BoolVar(&o.json, "json", false, "one JSON object")
-}
+type statusOptions struct{ trailOptions }
 
 func newStatus(env *Env) *cobra.Command {
 	o := &statusOptions{}
-	cmd := &cobra.Command{
-		Use:   "status TRAIL|DB [FLAG]...",
-		Short: "Say where a trail stands, and what it takes",
-		Example: examples(
+	return o.verb(env, trailVerb{
+		name:  "status",
+		short: "Say where a trail stands, and what it takes",
+		examples: []string{
 			"pagetrail status app.db",
 			"pagetrail status app.db --json | jq .position.txid",
-		),
-		Long: `Say where a trail stands: its last transaction and state checksum, the files it
+		},
+		long: `Say where a trail stands: its last transaction and state checksum, the files it
 is made of, how its tail ends, and how much it takes.
 
 A torn tail is what a crash leaves at the end of the file that grows: the next
 program that writes cuts it off, and nothing committed is lost by that. A prepared
 transaction is in the middle of its commit, or was when its program died; whether
-it counts is decided by the next program that opens the database.
-
-` + trailHelp,
-		Args: oneTrail,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			o.trail = args[0]
-			return o.run(cmd.Context(), env)
-		},
-		ValidArgsFunction: completeTrail(nil),
-		Annotations:       codes(Damaged, Gap, Nothing),
-	}
-	o.addFlags(cmd.Flags())
-	return cmd
+it counts is decided by the next program that opens the database.`,
+		run: o.run,
+	})
 }
 
 // statusJSON is what status --json answers.

@@ -6,50 +6,32 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/pagetrail/pagetrail/apply"
 	"github.com/pagetrail/pagetrail/internal/ui"
 	"github.com/pagetrail/pagetrail/journal"
 )
 
-type verifyOptions struct {
-	trail string
-	json  bool
-}
-
-func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
-	f.BoolVar(&o.json, "json", false, "one JSON object")
-}
+type verifyOptions struct{ trailOptions }
 
 func newVerify(env *Env) *cobra.Command {
 	o := &verifyOptions{}
-	cmd := &cobra.Command{
-		Use:   "verify TRAIL|DB [FLAG]...",
-		Short: "Check every byte and every state of a trail",
-		Example: examples(
+	return o.verb(env, trailVerb{
+		name:  "verify",
+		short: "Check every byte and every state of a trail",
+		examples: []string{
 			"pagetrail verify app.db",
 			"pagetrail verify app.db --quiet && echo sound",
-		),
-		Long: `Check a whole trail: every byte of its files, and by replaying them, the state
+		},
+		long: `Check a whole trail: every byte of its files, and by replaying them, the state
 checksum of every transaction and every base. What verify calls sound can be
 restored at every transaction. After damage it goes on at the next base and reports
 all it finds. Nothing is repaired or written, save a scratch file of the database's
 size in the directory for temporary files (TMPDIR).
 
-Progress is drawn on a terminal; elsewhere SIGUSR1 makes it say how far it is.
-
-` + trailHelp,
-		Args: oneTrail,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			o.trail = args[0]
-			return o.run(cmd.Context(), env)
-		},
-		ValidArgsFunction: completeTrail(nil),
-		Annotations:       codes(Damaged, Gap, Nothing),
-	}
-	o.addFlags(cmd.Flags())
-	return cmd
+Progress is drawn on a terminal; elsewhere SIGUSR1 makes it say how far it is.`,
+		run: o.run,
+	})
 }
 
 // verifyJSON is what verify --json answers.
@@ -89,12 +71,6 @@ func (o *verifyOptions) run(ctx context.Context, env *Env) error {
 		}
 	}})
 	progress.finish()
-	if t.damage != nil { // what is cut off was not verified
-		report.Problems = append(report.Problems, apply.Problem{Err: t.damage})
-		if err == nil {
-			err = t.damage
-		}
-	}
 	if err != nil && len(report.Problems) == 0 {
 		return err
 	}

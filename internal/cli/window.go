@@ -5,50 +5,32 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/pagetrail/pagetrail/internal/ui"
 	"github.com/pagetrail/pagetrail/journal"
 )
 
-type windowOptions struct {
-	trail string
-	json  bool
-}
-
-func (o *windowOptions) addFlags(f *pflag.FlagSet) {
-	f.BoolVar(&o.json, "json", false, "one JSON object")
-}
+type windowOptions struct{ trailOptions }
 
 func newWindow(env *Env) *cobra.Command {
 	o := &windowOptions{}
-	cmd := &cobra.Command{
-		Use:   "window TRAIL|DB [FLAG]...",
-		Short: "Say what can be restored, from when to when",
-		Example: examples(
+	return o.verb(env, trailVerb{
+		name:  "window",
+		short: "Say what can be restored, from when to when",
+		examples: []string{
 			"pagetrail window app.db",
 			"pagetrail window app.db --json | jq '.gaps | length'",
-		),
-		Long: `Say which transactions can be restored, from when to when, and what is lost. A span
+		},
+		long: `Say which transactions can be restored, from when to when, and what is lost. A span
 begins with the empty database or a base; every transaction in it can be hydrated.
 Lost are transactions that files should hold and do not, or hold damaged; then the
 exit code is 4 or 3. Those after a loss are stranded up to the next base: they can
 be listed, and restored when what is lost comes back.
 
 The answer comes from names, headers and indexes of files. That every byte is right
-is for pagetrail verify to say.
-
-` + trailHelp,
-		Args: oneTrail,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			o.trail = args[0]
-			return o.run(cmd.Context(), env)
-		},
-		ValidArgsFunction: completeTrail(nil),
-		Annotations:       codes(Damaged, Gap, Nothing),
-	}
-	o.addFlags(cmd.Flags())
-	return cmd
+is for pagetrail verify to say.`,
+		run: o.run,
+	})
 }
 
 // windowJSON is what window --json answers.
