@@ -146,6 +146,8 @@ var ruleCases = []struct {
 	{"apply/a.go", "internal/capture", "journal bytes"},
 	{"apply/a.go", "apply/follow", "replay reads"},
 	{"apply/follow/a.go", "apply", ""},
+	{"apply/live/a.go", "apply", ""},
+	{"apply/live/a.go", "vfs", "journal bytes"},
 	{"apply/asof/a.go", "journal/objstore", ""},
 
 	{"internal/web/a.go", "vfs", "status interface"},

@@ -16,6 +16,7 @@ var rooms = []room{
 		why: "diff is arithmetic on pages, so that its format can be written again from its document alone",
 	},
 	{path: "internal/durable", leaf: true, why: "it is the floor that everything durable stands on"},
+	{path: "internal/oflock", leaf: true, why: "locks of files are the floor too"},
 	{path: "internal/sqlitefile", leaf: true, why: "it parses SQLite's formats and knows none of ours"},
 	{path: "internal/ui", leaf: true, why: "it draws what it is given and knows nothing of trails"},
 	{path: "internal/invariant", leaf: true, why: "assertions are used by everyone, so they use nobody"},
@@ -63,8 +64,12 @@ var rooms = []room{
 		why: "replay reads journal bytes, wherever they were captured",
 	},
 	{
-		path: "apply/follow", may: []string{"apply", "journal", "journal/tail", "diff", "internal/sqlitefile", "internal/durable", "internal/invariant"},
+		path: "apply/follow", may: []string{"apply", "journal", "journal/tail", "diff", "internal/sqlitefile", "internal/oflock", "internal/durable", "internal/invariant"},
 		why: "a follower is a source, a position and a loop; the source comes in through an interface",
+	},
+	{
+		path: "apply/live", may: []string{"apply", "journal", "diff", "internal/sqlitefile", "internal/oflock"},
+		why: "it reads a database beside the programs that use it, and compares it with its trail",
 	},
 	{
 		path: "apply/asof", may: []string{"apply", "journal", "journal/objstore", "diff", "internal/sqlitefile", "internal/durable", "internal/invariant"},
@@ -174,7 +179,7 @@ var guests = []guest{
 	{module: "cloud.google.com/go", rooms: []string{"journal/objstore/gcs"}, why: "each provider's SDK stays in its own package"},
 	{module: "github.com/Azure", rooms: []string{"journal/objstore/azure"}, why: "each provider's SDK stays in its own package"},
 	{
-		module: "golang.org/x/sys", rooms: []string{"internal/durable", "internal/ui", "internal/capture", "vfs", "apply/follow"},
+		module: "golang.org/x/sys", rooms: []string{"internal/durable", "internal/ui", "internal/capture", "vfs", "internal/oflock", "apply/follow"},
 		tests: everyone, why: "system calls belong where files, locks and terminals are handled",
 	},
 	{module: "golang.org/x/term", rooms: []string{"internal/ui", "internal/cli"}, why: "only the command line talks to a terminal"},

@@ -1,4 +1,4 @@
-package follow
+package oflock
 
 import "golang.org/x/sys/unix"
 
@@ -7,6 +7,6 @@ import "golang.org/x/sys/unix"
 // does POSIX locks, with which they otherwise work together.
 // See https://man7.org/linux/man-pages/man2/fcntl_locking.2.html.
 const (
-	ofdSetLock = unix.F_OFD_SETLK
-	ofdGetLock = unix.F_OFD_GETLK
+	setLock = unix.F_OFD_SETLK
+	getLock = unix.F_OFD_GETLK
 )

@@ -1,7 +1,7 @@
-package follow
+package oflock
 
 // The numbers of fcntl's open file description locks, from XNU's bsd/sys/fcntl.h.
 const (
-	ofdSetLock = 90
-	ofdGetLock = 92
+	setLock = 90
+	getLock = 92
 )
