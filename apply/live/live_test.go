@@ -262,6 +262,23 @@ func TestKept(t *testing.T) {
 	}
 }
 
+// TestHeld: a snapshot of a database in a rollback mode keeps a writer from its commit, as a reader does.
+func TestHeld(t *testing.T) {
+	path, _ := primary(t, "delete")
+	s, err := live.Open(t.Context(), path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := open(t, path, "_pragma=busy_timeout(0)")
+	if _, err := other.Exec(fill(1)); err == nil {
+		t.Error("committed beside a snapshot")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, other, fill(1))
+}
+
 // TestBusy waits no longer than it is told to, and says what for.
 func TestBusy(t *testing.T) {
 	path, db := primary(t, "delete")

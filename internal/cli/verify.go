@@ -6,13 +6,23 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/pagetrail/pagetrail/apply"
 	"github.com/pagetrail/pagetrail/internal/ui"
 	"github.com/pagetrail/pagetrail/journal"
 )
 
-type verifyOptions struct{ trailOptions }
+type verifyOptions struct {
+	trailOptions
+	deep     bool
+	database string
+}
+
+func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
+	f.BoolVar(&o.deep, "deep", false, "compare with the database too")
+	f.StringVar(&o.database, "database", "", "the database, with --deep: `FILE`, when it is not beside its trail")
+}
 
 func newVerify(env *Env) *cobra.Command {
 	o := &verifyOptions{}
@@ -22,6 +32,7 @@ func newVerify(env *Env) *cobra.Command {
 		examples: []string{
 			"pagetrail verify app.db",
 			"pagetrail verify app.db --quiet && echo sound",
+			"pagetrail verify --deep app.db      # ... and is the database what the trail says?",
 		},
 		long: `Check a whole trail: every byte of its files, and by replaying them, the state
 checksum of every transaction and every base. What verify calls sound can be
@@ -29,8 +40,17 @@ restored at every transaction. After damage it goes on at the next base and repo
 all it finds. Nothing is repaired or written, save a scratch file of the database's
 size in the directory for temporary files (TMPDIR).
 
+--deep then compares the state at the last transaction with the database as SQLite
+reads it now, its WAL included, and checks the page table, a cache. Other programs
+may go on; one that writes in a rollback mode waits as for any reader, and locks of
+others are waited for 5 seconds. What the WAL has and the trail does not yet is told,
+and is no fault. Pages that differ are listed with what they are; then the exit code
+is 4.
+
 Progress is drawn on a terminal; elsewhere SIGUSR1 makes it say how far it is.`,
-		run: o.run,
+		flags: o.addFlags,
+		codes: []Code{Damaged, Gap, Nothing, Locked},
+		run:   o.run,
 	})
 }
 
@@ -46,6 +66,7 @@ type verifyJSON struct {
 	TornBytes    int64         `json:"torn_bytes,omitempty"`
 	Spans        []spanJSON    `json:"spans"`
 	Problems     []problemJSON `json:"problems"`
+	Database     *deepJSON     `json:"database,omitempty"`
 	Seconds      float64       `json:"seconds"`
 }
 
@@ -56,11 +77,24 @@ type problemJSON struct {
 }
 
 func (o *verifyOptions) run(ctx context.Context, env *Env) error {
+	if o.database != "" && !o.deep {
+		return usagef("--database is for --deep")
+	}
+	if o.deep && isURL(o.trail) {
+		return &hintError{usagef("an archive has no database beside it to compare with"), "verify the archive without --deep, and the primary's trail with it"}
+	}
 	t, err := openTrail(ctx, o.trail)
 	if err != nil {
 		return err
 	}
 	defer t.Close()
+	var deep *deepCheck
+	if o.deep {
+		deep = &deepCheck{}
+		if deep.path, err = liveDatabase(o.trail, t.Dir(), o.database); err != nil {
+			return err
+		}
+	}
 	start := env.Now()
 	progress := env.progress(ctx, "reading")
 	// Reading and replaying run beside each other; replaying takes longer, but only reading knows
@@ -70,22 +104,41 @@ func (o *verifyOptions) run(ctx context.Context, env *Env) error {
 			progress.apply(p)
 		}
 	}})
+	if deep != nil && ctx.Err() == nil && (err == nil || len(report.Problems) > 0) {
+		progress.phase("comparing")
+		deep.check(ctx, t, progress)
+		if problem := deep.problem(); problem != nil {
+			report.Problems = append(report.Problems, apply.Problem{TXID: deep.report.Tx.TXID, Err: problem})
+			err = worse(err, problem)
+		}
+	}
 	progress.finish()
 	if err != nil && len(report.Problems) == 0 {
 		return err
 	}
 	took := env.since(start)
 	if o.json {
-		if e := writeJSON(env.Out, o.answer(t, report, took)); e != nil {
+		if e := writeJSON(env.Out, o.answer(t, report, deep, took)); e != nil {
 			return e
 		}
-	} else if e := o.show(env, t, report, took); e != nil {
+	} else if e := o.show(env, t, report, deep, took); e != nil {
 		return e
 	}
-	if len(report.Problems) == 0 {
+	return o.outcome(env, report, deep, err)
+}
+
+// outcome is what the command ends with, once it has shown what it found.
+func (o *verifyOptions) outcome(env *Env, r apply.Report, deep *deepCheck, err error) error {
+	if deep != nil && deep.err != nil {
+		if len(r.Problems) == 0 {
+			return deep.err
+		}
+		env.notice("and it was not compared with the database: %s", reasonOf(deep.err))
+	}
+	if len(r.Problems) == 0 {
 		return nil
 	}
-	return &quietCode{reportCode(report), err}
+	return &quietCode{reportCode(r), err}
 }
 
 // reportCode is the code of the worst problem: damage, then gaps and divergence.
@@ -97,10 +150,10 @@ func reportCode(r apply.Report) Code {
 	return codeOf(worst)
 }
 
-func (o *verifyOptions) answer(t *openedTrail, r apply.Report, took time.Duration) verifyJSON {
+func (o *verifyOptions) answer(t *openedTrail, r apply.Report, deep *deepCheck, took time.Duration) verifyJSON {
 	j := verifyJSON{
 		Trail: t.Dir(), Sound: len(r.Problems) == 0, Segments: r.Files.Segments, Bases: r.Bases, Blocks: r.Files.Blocks,
-		Transactions: r.Files.Transactions, Bytes: r.Files.Bytes, TornBytes: t.torn(), Spans: []spanJSON{}, Problems: []problemJSON{}, Seconds: took.Seconds(),
+		Transactions: r.Files.Transactions, Bytes: r.Files.Bytes, TornBytes: t.torn(), Spans: []spanJSON{}, Problems: []problemJSON{}, Seconds: took.Seconds(), Database: deep.json(),
 	}
 	for _, s := range r.Spans {
 		j.Spans = append(j.Spans, newSpanJSON(s.Span))
@@ -111,7 +164,7 @@ func (o *verifyOptions) answer(t *openedTrail, r apply.Report, took time.Duratio
 	return j
 }
 
-func (o *verifyOptions) show(env *Env, t *openedTrail, r apply.Report, took time.Duration) error {
+func (o *verifyOptions) show(env *Env, t *openedTrail, r apply.Report, deep *deepCheck, took time.Duration) error {
 	paint := env.painter(env.OutTerm)
 	head := paint.Paint(ui.Good, ui.Clean(t.Dir())+" is sound")
 	if n := len(r.Problems); n > 0 {
@@ -140,12 +193,30 @@ func (o *verifyOptions) show(env *Env, t *openedTrail, r apply.Report, took time
 	if text := t.tornText(); text != "" {
 		f.styled(ui.Warn, "tail", "%s", text)
 	}
+	if deep != nil {
+		deep.show(f)
+	}
 	f.add("took", "%s", ui.Duration(took))
 	if err := f.flush(); err != nil {
 		return err
 	}
 	if len(r.Problems) > 0 {
-		env.notice("what can still be restored: %s", commandLine("window", o.trail))
+		o.advise(env, r)
 	}
 	return nil
+}
+
+// advise names the next commands after problems.
+func (o *verifyOptions) advise(env *Env, r apply.Report) {
+	trail := false // something of the trail itself is wrong
+	for _, p := range r.Problems {
+		if hint := hintOf(p.Err); hint != "" {
+			env.notice("%s", hint)
+		} else {
+			trail = true
+		}
+	}
+	if trail {
+		env.notice("what can still be restored: %s", commandLine("window", o.trail))
+	}
 }
