@@ -217,7 +217,7 @@ func (c *Conn) dirty() bool { return c.all || len(c.pre.refs) > 0 }
 func (c *Conn) Prepare(super string) error {
 	if c.playback {
 		c.playback = false // SQLite syncs the database when it is through
-		c.db.doubtful()
+		c.afterPlayback()
 		return nil
 	}
 	if c.wal != nil || !c.reserved || !c.dirty() {
@@ -416,6 +416,20 @@ func (c *Conn) Unlock() {
 	c.reserved, c.exclusive, c.playback = false, false, false
 	if c.dirty() || c.prepared {
 		c.reset()
+	}
+}
+
+// afterPlayback has trail and database agree when a hot journal was played
+// back, as long as it is there and the EXCLUSIVE lock is held: other processes
+// that have the database open do not know of it, and one of them may be the next
+// to write. Who dies here leaves the journal to be played back again.
+func (c *Conn) afterPlayback() {
+	db := c.db
+	if db.doubtful(); !db.exists() {
+		return
+	}
+	if err := db.do(false, func() error { return db.reconcile(c.files()) }); err != nil {
+		c.fail("compare the database after a hot journal", err)
 	}
 }
 

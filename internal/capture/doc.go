@@ -19,6 +19,10 @@
 //	unlock           Conn.Unlock      without the former it was a rollback: the record is taken
 //	                                  back, and what stayed changed is recorded as Physical
 //
+// A hot journal is played back under an EXCLUSIVE lock without RESERVED. Between
+// its last page and its end FCNTL_SYNC comes as well, and trail and database are
+// compared, since pages of the free-list are not restored.
+//
 // A record that was prepared and neither confirmed nor taken back is left by a
 // process that died; the database tells whether SQLite kept its transaction,
 // see DB.reconcile.

@@ -20,7 +20,8 @@ type view struct {
 
 // reconcile brings trail and database to agreement. The caller holds db.mu,
 // the trail's lock, and a lock of SQLite under which the committed state
-// stands still: RESERVED, or WAL_WRITE, or the lock of a checkpoint. The steps:
+// stands still: RESERVED, or WAL_WRITE, or the lock of a checkpoint, or EXCLUSIVE
+// at the end of the playback of a hot journal. The steps:
 //
 //  1. A prepared record without its mark: its connection died, or could not
 //     write the mark, between the preparation and the end of the commit. If the

@@ -125,12 +125,14 @@ func dieOnce(set setup, temp string, hook func(crashfs.Op) bool, outsider bool) 
 	return true, w.goOn()
 }
 
-// TestDeadProcess has a process die in mid-transaction, at each operation after
-// it announced the transaction in the trail. A program without our VFS plays the
-// journal back, and a process that had the database open all the time goes on.
+// TestDeadProcess has a process die in mid-transaction, at each operation that
+// changes anything. Another one plays the journal back, and one that had the
+// database open all the time goes on.
 //
-// Before the announcement nothing in the trail tells that pages were written,
-// and what a played-back journal leaves of the free-list then is a known limit.
+// When it is a program without our VFS that plays the journal back, the dead
+// one's transaction must have been announced in the trail: before that nothing
+// tells that pages were written, and what a played-back journal leaves of the
+// free-list then is a known limit.
 func TestDeadProcess(t *testing.T) {
 	var deaths atomic.Int64
 	t.Cleanup(func() { t.Logf("%d processes died", deaths.Load()) })
@@ -142,26 +144,30 @@ func TestDeadProcess(t *testing.T) {
 			t.Parallel()
 			set := setup{journal: c[0], sync: c[1], pageSize: 512, cache: 5, conns: 1, inline: true}
 			temp := tempDir(t)
-			for n := 0; ; n++ {
-				died, err := dieElsewhere(set, temp, n)
-				if err != nil {
-					t.Errorf("%v: at operation %d: %v", set, n, err)
+			for _, outsider := range []bool{false, true} {
+				for n := 0; ; n++ {
+					died, err := dieElsewhere(set, temp, n, outsider)
+					if err != nil {
+						t.Errorf("%v: at operation %d, outsider=%v: %v", set, n, outsider, err)
+					}
+					if !died {
+						break
+					}
+					deaths.Add(1)
 				}
-				if !died {
-					break
-				}
-				deaths.Add(1)
 			}
 		})
 	}
 }
 
-// dieElsewhere has another process die at its n-th operation after the
-// announcement that changes anything.
-func dieElsewhere(set setup, temp string, n int) (died bool, err error) {
+// dieElsewhere has another process die at its n-th operation that changes
+// anything; with outsider it is the n-th after the announcement.
+func dieElsewhere(set setup, temp string, n int, outsider bool) (died bool, err error) {
 	d := crashfs.New(newRoot(temp))
 	alias, _ := newRoot(temp)
+	third, _ := newRoot(temp)
 	d.Alias(alias)
+	d.Alias(third)
 	w, err := newWorldOn(d, set, 1, temp)
 	if err != nil {
 		return false, err
@@ -184,7 +190,7 @@ func dieElsewhere(set setup, temp string, n int) (died bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	announced, seen := false, 0
+	announced, seen := !outsider, 0
 	d.OnOp(func(op crashfs.Op) crashfs.Fault {
 		switch {
 		case died && role(op.Name) != "lock": // the system releases it
@@ -205,10 +211,29 @@ func dieElsewhere(set setup, temp string, n int) (died bool, err error) {
 		return false, errors.Join(err, victim.Close())
 	}
 	d.Abandon(before)
-	if _, err := w.m.judge(); err != nil {
-		return true, fmt.Errorf("an outsider: %w", err)
+	reader, err := mountAt(d, third, 16<<10)
+	if err != nil {
+		return true, err
+	}
+	defer reader.unregister()
+	name := reader.ours
+	if outsider {
+		name = reader.plain
+	}
+	if err := reader.read(name); err != nil {
+		return true, fmt.Errorf("who plays the journal back: %w", err)
 	}
 	return true, w.goOn()
+}
+
+// read opens the database, and reads it.
+func (m *mount) read(vfsName string) error {
+	c, err := m.open(vfsName, "")
+	if err != nil {
+		return err
+	}
+	_, err = number(c, "SELECT step FROM meta")
+	return errors.Join(err, c.Close())
 }
 
 const insertMany = "INSERT INTO t(a,b) SELECT value, randomblob(400) FROM json_each('[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20]')"

@@ -33,6 +33,7 @@ var mutants = []mutant{
 	{"a prepared record is always dropped", "internal/capture/reconcile.go", "case same && p.Sum == sum:\n\t\terr = db.w.Confirm()", "case same && p.Sum == sum:\n\t\terr = db.w.Drop()", "TestKillPoints/(DELETE|PERSIST)/FULL|TestPowerCuts/PERSIST/FULL"},
 	{"a connection that died is not noticed", "internal/capture/conn.go", "if db.writer != nil {", "if false {", "TestDyingConnection/DELETE/FULL"},
 	{"a rollback by others of an announced transaction is believed", "internal/capture/reconcile.go", "sum != before.Sum {", "false {", "TestDeadProcess/DELETE/FULL"},
+	{"others are not told of a hot journal", "internal/capture/conn.go", "		c.afterPlayback()", "		c.db.doubtful()", "TestDeadProcess/DELETE/FULL"},
 	{"writes without syncs are not noted", "internal/capture/table.go", "	if t.stamp.Loose {\n		return nil\n	}", "	if true {\n		return nil\n	}", "TestPowerCuts/WAL/OFF"},
 	{"pages that nobody wrote are zero", "internal/capture/wal.go", "return buf, w.page(no, buf)\n	default", "clear(buf)\n		return buf, nil\n	default", "TestPowerCuts/WAL"},
 }
