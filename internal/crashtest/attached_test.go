@@ -271,8 +271,9 @@ func (f *family) hook(op crashfs.Op) crashfs.Fault {
 		return crashfs.Fault{}
 	}
 	w := f.dbs[0]
-	// Whatever has to do with the decision, and some of all others.
-	if f.ops++; (f.ops+int(w.seed))%f.every != 0 && role(op.Name) != "super-journal" && op.Kind != crashfs.SyncDir {
+	// Every sync, whatever has to do with the decision, and some of all others.
+	always := op.Kind == crashfs.Sync || op.Kind == crashfs.SyncDir || role(op.Name) == "super-journal"
+	if f.ops++; !always && (f.ops+int(w.seed))%f.every != 0 {
 		return crashfs.Fault{}
 	}
 	c := &familyCut{
@@ -464,14 +465,14 @@ func TestAttached(t *testing.T) {
 			temp := tempDir(t)
 			seed := envInt("PAGETRAIL_SEED", uint64(i)<<32|1)
 			sum, joints := &tally{kinds: map[string]int{}}, 0
-			for ; sum.cuts < cutsWanted()/16; seed++ {
+			for ; sum.cuts < cutsWanted()/20; seed++ {
 				rng := rand.New(rand.NewPCG(seed, 11))
 				set := randomSetup(rng, c[0], c[1])
-				f, err := newFamily(set, seed, temp, 16, sum)
+				f, err := newFamily(set, seed, temp, 24, sum)
 				if err != nil {
 					t.Fatalf("%v: %v", set, err)
 				}
-				err = f.run(jointWork(rng, 14))
+				err = f.run(jointWork(rng, 8))
 				joints += len(f.supers())
 				f.close()
 				if err != nil {

@@ -62,7 +62,7 @@ func (m mutant) build(t *testing.T) (bin string, took time.Duration) {
 		}
 	}
 	bin = filepath.Join(dir, "mutant.test")
-	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-overlay", overlay, "-o", bin, ".").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-ldflags=-s -w", "-overlay", overlay, "-o", bin, ".").CombinedOutput(); err != nil {
 		t.Fatalf("it does not compile: %v\n%s", err, out)
 	}
 	return bin, time.Since(began)
