@@ -111,6 +111,14 @@ func contentOf(br *blockReader, h *blockHeader, buf []byte) ([]byte, error) {
 // Info describes the base.
 func (b *BaseReader) Info() BaseInfo { return b.info }
 
+// Bytes is the base's file as it is, for copying it.
+func (b *BaseReader) Bytes() *io.SectionReader { return io.NewSectionReader(b.r, 0, b.info.Size) }
+
+// Position is the state that the base holds.
+func (b *BaseReader) Position() Position {
+	return Position{Database: b.hdr.database, Timeline: b.hdr.timeline, TXID: b.info.TXID, Sum: b.info.Sum}
+}
+
 // Blocks is the number of independent blocks; ReadBlock may be called concurrently (each caller its own buf).
 func (b *BaseReader) Blocks() int { return len(b.blocks) }
 

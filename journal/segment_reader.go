@@ -64,6 +64,9 @@ func newSegmentReader(o *openedFile) (*SegmentReader, error) {
 // Info describes the segment. An unsealed segment ends with its last committed record.
 func (s *SegmentReader) Info() SegmentInfo { return s.info }
 
+// Bytes is the segment's file as it is. Of a sealed segment it is all that a reader anywhere needs.
+func (s *SegmentReader) Bytes() *io.SectionReader { return io.NewSectionReader(s.o.f, 0, s.o.size) }
+
 // Close closes the file, when the reader was opened by Trail.OpenSegment.
 func (s *SegmentReader) Close() error { return s.o.f.Close() }
 
