@@ -26,8 +26,9 @@
 //
 // # Attaching
 //
-//  1. Without R, the source's last state is written to a temporary file, synced
-//     and given the name, never over a file that is there.
+//  1. Without R, the source's last state is written to a temporary file, synced,
+//     its position to R-pos, and the file given the name, never over one that is
+//     there.
 //  2. R is opened and SQLite's SHARED lock taken for life: nobody can change the
 //     journal mode, delete the WAL at the last close, or lock exclusively. A hot
 //     journal beside R is refused: it is SQLite's to roll back.

@@ -120,7 +120,7 @@ func (r *Replica) bootstrap(ctx context.Context, empty bool) error {
 	if err != nil {
 		return err
 	}
-	if last.TXID == 0 || last.PageCount == 0 {
+	if last.TXID == 0 {
 		return ErrNothing
 	}
 	if err := r.clearRemains(empty); err != nil {
@@ -129,6 +129,9 @@ func (r *Replica) bootstrap(ctx context.Context, empty bool) error {
 	state, err := r.src.State(ctx, last.TXID)
 	if err != nil {
 		return err
+	}
+	if state.PageCount() == 0 {
+		return errors.Join(ErrNothing, state.Close())
 	}
 	if r.perm == 0 {
 		r.perm = 0o644
@@ -139,12 +142,19 @@ func (r *Replica) bootstrap(ctx context.Context, empty bool) error {
 		return errors.Join(err, state.Close())
 	}
 	r.o.hook("write replica")
+	tx, id := state.Tx(), r.src.Identity()
 	_, err = state.WriteTo(f)
 	err = errors.Join(err, state.Close())
 	if err == nil {
 		err = f.Sync()
 	}
 	err = errors.Join(err, f.Close())
+	if err == nil {
+		// So that the source need not be searched for it.
+		err = r.firstBound(mark{
+			Position: journal.Position{Database: id.Database, Timeline: id.Timeline, TXID: tx.TXID, Sum: tx.Sum}, time: tx.Time,
+		})
+	}
 	if err == nil {
 		r.o.hook("name replica")
 		err = os.Link(temp, r.path) // unlike a rename, never over a file that came meanwhile
@@ -158,6 +168,16 @@ func (r *Replica) bootstrap(ctx context.Context, empty bool) error {
 		return fmt.Errorf("replica %s cannot be made: %w", r.path, err)
 	}
 	return nil
+}
+
+// firstBound writes the position of a replica that is about to get its name.
+func (r *Replica) firstBound(m mark) error {
+	s, err := openSlots(r.name("-pos"), true, r.perm, &r.o)
+	if err != nil {
+		return err
+	}
+	r.o.hook("write position")
+	return errors.Join(s.write(m), s.close())
 }
 
 // clearRemains takes away what is left of an earlier replica of that name,

@@ -52,6 +52,10 @@ var rooms = []room{
 		why: "the shipper moves bytes of a trail into an archive and knows no SQLite",
 	},
 	{
+		path: "journal/serve", may: []string{"journal", "internal/durable"},
+		why: "a server sends bytes of trails to whoever may have them, and knows no SQLite and no store",
+	},
+	{
 		path: "internal/capture", may: []string{"journal", "diff", "internal/sqlitefile", "internal/durable", "internal/invariant"},
 		why: "the engine is told what a file did; it knows SQLite's protocols and no driver",
 	},
@@ -70,6 +74,10 @@ var rooms = []room{
 	{
 		path: "apply/live", may: []string{"apply", "journal", "diff", "internal/sqlitefile", "internal/oflock"},
 		why: "it reads a database beside the programs that use it, and compares it with its trail",
+	},
+	{
+		path: "apply/follow/remote", may: []string{"apply", "apply/follow", "journal", "journal/serve", "internal/durable"},
+		why: "a source that reads what a server sends; how it is applied is the follower's business",
 	},
 	{
 		path: "apply/asof", may: []string{"apply", "journal", "journal/objstore", "diff", "internal/sqlitefile", "internal/durable", "internal/invariant"},
@@ -219,8 +227,8 @@ var stdBans = []stdBan{
 	},
 	{
 		to: []string{"net", "net/http/...", "net/http", "net/rpc/...", "net/rpc", "net/smtp"}, from: everyone,
-		except: []string{"journal/objstore/...", "internal/web", "internal/cli", "internal/realtest", "internal/realtest/..."},
-		why:    "the network is behind an object store, or in the program",
+		except: []string{"journal/objstore/...", "journal/serve", "apply/follow/remote", "internal/web", "internal/cli", "internal/realtest", "internal/realtest/..."},
+		why:    "the network is behind an object store or a stream, or in the program",
 	},
 	{
 		to: []string{"log/slog"}, from: []string{"journal", "journal/compact"},

@@ -23,6 +23,7 @@ type followOptions struct {
 	full    bool
 	rewind  bool
 	json    bool
+	remote  remoteOptions
 }
 
 func (o *followOptions) addFlags(f *pflag.FlagSet) {
@@ -30,21 +31,24 @@ func (o *followOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.rewind, "rewind", false, "take a replica that is ahead of the trail, or beside it, back")
 	f.BoolVar(&o.full, "full", false, "make every commit of the replica durable before readers see it")
 	f.BoolVar(&o.json, "json", false, "one JSON object a line on stdout for everything that happens")
+	o.remote.addFlags(f)
 }
 
 func newFollow(env *Env) *cobra.Command {
 	o := &followOptions{}
 	cmd := &cobra.Command{
-		Use:   "follow TRAIL|DB REPLICA [FLAG]...",
+		Use:   "follow TRAIL|DB|URL REPLICA [FLAG]...",
 		Short: "Keep a replica that any SQLite program can read in step",
 		Example: examples(
 			"pagetrail follow app.db replica.db          # until interrupted",
 			"pagetrail follow app.db replica.db --once   # catch up and end",
+			"pagetrail follow https://primary.example:7330/app.db replica.db --token-file token",
 			"pagetrail follow s3://backups/app replica.db   # what pagetrail ship ships, on any machine",
 		),
-		Long: `Keep REPLICA, an ordinary SQLite file, in step with a trail on this machine, or with
-an archive that is shipped to, transaction by transaction, while other programs read
-it. They see whole transactions, each checked against the state checksum in the trail before a byte of
+		Long: `Keep REPLICA, an ordinary SQLite file, in step with a trail on this machine, with a
+database that pagetrail serve serves (http or https), or with an archive that is
+shipped to, transaction by transaction, while other programs read it. They see whole
+transactions, each checked against the state checksum in the trail before a byte of
 the replica changes, and are never made to wait. They cannot write: the replica is
 locked for writing as long as it is followed into.
 
@@ -62,9 +66,11 @@ A replica that is ahead of the trail or beside it, because the trail is another'
 older than what was followed, is refused unless --rewind is given: then what only the
 replica has is lost.
 
-An archive is asked for its next batch by name, four times a second while batches come
-and every two seconds while none do. When it does not answer, the replica stays as it
-is, and follow tries again, for as long as it takes.
+A server sends transactions as they come, and says when none do. An archive is asked for
+its next batch by name, four times a second while batches come and every two seconds
+while none do. When one that answered at first does not any more, or what it sends is
+damaged, the replica stays as it is, and follow tries again, for as long as it takes. A
+server with another database at that name, or one that refuses the token, ends it.
 
 It ends with code 0 when interrupted, unless --once was not done.
 
@@ -97,11 +103,11 @@ type followJSON struct {
 }
 
 func (o *followOptions) run(ctx context.Context, env *Env) error {
-	t, err := openTrail(ctx, o.trail)
+	src, end, err := o.source(ctx, env)
 	if err != nil {
 		return err
 	}
-	defer t.Close()
+	defer end()
 	r := &followReport{o: o, env: env, start: env.Now()}
 	opt := &follow.Options{
 		Once: o.once, SyncEachCommit: o.full, Rewind: o.rewind,
@@ -109,11 +115,11 @@ func (o *followOptions) run(ctx context.Context, env *Env) error {
 			Attached: r.attached, Applied: r.applied, CaughtUp: r.caughtUp, Repaired: r.repaired, Waiting: r.waiting, Unreachable: r.unreachable,
 		},
 	}
-	if isURL(o.trail) {
+	if isURL(o.trail) && !isServer(o.trail) {
 		opt.PollMin, opt.PollMax = archivePollMin, archivePollMax
 		opt.Retry = mayPass
 	}
-	err = follow.Run(ctx, o.replica, follow.TrailSource(t.Trail, ""), opt)
+	err = follow.Run(ctx, o.replica, src, opt)
 	if err == nil {
 		err = r.err
 	}
@@ -121,6 +127,22 @@ func (o *followOptions) run(ctx context.Context, env *Env) error {
 		return o.explain(err)
 	}
 	return r.ended()
+}
+
+// source opens what is to be followed; end closes it.
+func (o *followOptions) source(ctx context.Context, env *Env) (src follow.Source, end func(), err error) {
+	if isServer(o.trail) {
+		s, err := o.remote.open(ctx, env, o.trail)
+		if err != nil {
+			return nil, nil, err
+		}
+		return s, func() { _ = s.Close() }, nil // it was only read
+	}
+	t, err := openTrail(ctx, o.trail)
+	if err != nil {
+		return nil, nil, err
+	}
+	return follow.TrailSource(t.Trail, ""), func() { _ = t.Close() }, nil
 }
 
 // How often an archive is asked for the next batch, which costs a request: while batches come, and after a while

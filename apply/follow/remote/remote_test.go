@@ -1,0 +1,71 @@
+//go:build linux || darwin
+
+package remote_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+)
+
+// TestFollow follows over HTTP, from nothing, through everything that a trail
+// can hold: bases, other page sizes, large transactions, rotated and sealed
+// segments; with a break in the connection now and then.
+func TestFollow(t *testing.T) {
+	for _, mode := range []string{"DELETE", "WAL"} {
+		t.Run(mode, func(t *testing.T) {
+			p := newPrimary(t, "PRAGMA journal_mode="+mode, "CREATE TABLE t(id INTEGER PRIMARY KEY, b BLOB)")
+			p.txid()
+			h, url := server(t, p.trail(), nil)
+			src := open(t, url, nil)
+			path := filepath.Join(t.TempDir(), "replica.db")
+			r := openReplica(t, path, src, nil)
+			steps := []string{
+				"INSERT INTO t(b) VALUES('one')",
+				"INSERT INTO t(b) WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<500) SELECT randomblob(500) FROM n",
+				"DELETE FROM t WHERE id%3=0",
+				"VACUUM",
+				"UPDATE t SET b=randomblob(3000) WHERE id%7=0",
+				"INSERT INTO t(b) WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<5) SELECT randomblob(1000000) FROM n",
+				"PRAGMA journal_mode=DELETE", "PRAGMA page_size=8192", "VACUUM",
+				"DELETE FROM t WHERE id%2=0",
+				"PRAGMA journal_mode=WAL",
+				"INSERT INTO t(b) VALUES('last')",
+			}
+			for i, sql := range steps {
+				p.exec(sql)
+				id := p.txid()
+				if i%3 == 2 {
+					src.Close() // the next look connects again
+				}
+				reach(t, r, src, id)
+			}
+			closeReplica(t, r)
+			same(t, "replica", read(t, path), at(t, p.trail(), p.txid()))
+			if n := h.Streams(); n > 1 {
+				t.Errorf("%d streams for one follower", n)
+			}
+		})
+	}
+}
+
+// TestContinue: a follower that was away goes on where it was, without the base.
+func TestContinue(t *testing.T) {
+	p := newPrimary(t, "PRAGMA journal_mode=WAL", "CREATE TABLE t(a)")
+	p.txid()
+	_, url := server(t, p.trail(), nil)
+	path := filepath.Join(t.TempDir(), "replica.db")
+	for i := range 5 {
+		p.exec(fmt.Sprintf("INSERT INTO t VALUES(%d)", i))
+		id := p.txid()
+		src := open(t, url, nil)
+		r := openReplica(t, path, src, nil)
+		n, err := r.CatchUp(t.Context())
+		if err != nil || i > 0 && n != 1 || r.Position().TXID != id {
+			t.Fatalf("round %d: %d applied, at %d, want 1 and %d: %v", i, n, r.Position().TXID, id, err)
+		}
+		closeReplica(t, r)
+		same(t, "replica", read(t, path), at(t, p.trail(), id))
+		src.Close()
+	}
+}
