@@ -13,6 +13,7 @@ import (
 
 // Env is the world as a command sees it. Tests hand in their own.
 type Env struct {
+	In               io.ReadCloser // nil: nothing
 	Out, Err         io.Writer
 	OutTerm, ErrTerm bool                // whether each is a terminal
 	Width            func() int          // cells of the terminal, asked when something is drawn
@@ -26,7 +27,7 @@ type Env struct {
 // SystemEnv is the Env of the process.
 func SystemEnv() *Env {
 	return &Env{
-		Out: os.Stdout, Err: os.Stderr,
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 		OutTerm: term.IsTerminal(int(os.Stdout.Fd())),
 		ErrTerm: term.IsTerminal(int(os.Stderr.Fd())),
 		Width:   terminalWidth,

@@ -91,7 +91,7 @@ run beside the program that uses the database.`,
 	root.SetHelpCommand(helpVerb())
 	root.AddCommand(
 		newLog(env), newShow(env), newStatus(env), newWindow(env), newPoints(env),
-		newHydrate(env), newFollow(env), newServe(env), newVerify(env), newShip(env), newDemo(env), newVersion(env),
+		newHydrate(env), newFollow(env), newServe(env), newSend(env), newRecv(env), newVerify(env), newShip(env), newDemo(env), newVersion(env),
 	)
 	root.InitDefaultCompletionCmd()
 	for _, verb := range root.Commands() {
