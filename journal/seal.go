@@ -51,21 +51,26 @@ func Seal(ctx context.Context, dir string, o *WriterOptions) (sealed int, err er
 	return sealed, nil
 }
 
-// Unsealed says whether there is anything for Seal to do. It reads the directory and a header, takes no lock and
-// makes no file.
-func Unsealed(dir string, o *WriterOptions) (bool, error) {
+// Unsealed is how many bytes of segments there are for Seal to work on. It reads the directory and a few headers, takes
+// no lock and makes no file.
+func Unsealed(dir string, o *WriterOptions) (bytes int64, err error) {
 	opt := o.filled()
 	names, err := list(opt.FS, dir)
 	if err != nil || len(names.segments) < 2 {
-		return false, err
+		return 0, err
 	}
-	// The last before the tail is the last to be sealed.
-	first := names.segments[len(names.segments)-2]
-	s, err := openHeader(opt.FS, dir, segmentName(first), readOnly, segmentMagic, nil, first)
-	if err != nil {
-		return false, err
+	ended := names.segments[:len(names.segments)-1]
+	for i := len(ended) - 1; i >= 0; i-- {
+		s, err := openHeader(opt.FS, dir, segmentName(ended[i]), readOnly, segmentMagic, nil, ended[i])
+		if err != nil {
+			return bytes, err
+		}
+		if err := s.f.Close(); err != nil || s.hdr.sealed() {
+			return bytes, err
+		}
+		bytes += s.size
 	}
-	return !s.hdr.sealed(), s.f.Close()
+	return bytes, nil
 }
 
 // firstUnsealed is the index of the first segment that is not sealed, and the hash of the last block before it. A

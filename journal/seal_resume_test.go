@@ -182,22 +182,29 @@ func TestSealOtherHistory(t *testing.T) {
 	sameFiles(t, "another history", a, want)
 }
 
-// TestUnsealed: a trail says whether there is anything to seal.
+// TestUnsealed: a trail says how much there is to seal.
 func TestUnsealed(t *testing.T) {
 	dir := unsealed(t)
-	for i, want := range []bool{true, true, false} {
-		if got, err := journal.Unsealed(dir, nil); err != nil || got != want {
-			t.Fatal(i, got, err)
+	unsealed := func() int64 {
+		n, err := journal.Unsealed(dir, nil)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if i == 0 {
-			sealFor(t, dir, 5)
-		} else {
-			seal(t, dir, 2*(2-i))
-		}
+		return n
 	}
-	_, dir = newWriter(t)
-	if got, err := journal.Unsealed(dir, nil); err != nil || got {
-		t.Fatal(got, err)
+	all := unsealed()
+	first, second := readFile(t, filepath.Join(dir, "0000000000000001.seg")), readFile(t, filepath.Join(dir, "00000000000001bd.seg"))
+	if all != int64(len(first)+len(second)) {
+		t.Fatal(all)
+	}
+	if sealFor(t, dir, 30); unsealed() != int64(len(second)) {
+		t.Fatal(unsealed())
+	}
+	if seal(t, dir, 1); unsealed() != 0 {
+		t.Fatal(unsealed())
+	}
+	if _, dir = newWriter(t); unsealed() != 0 {
+		t.Fatal(unsealed())
 	}
 	if _, err := journal.Unsealed(t.TempDir(), nil); err != nil {
 		t.Fatal(err)

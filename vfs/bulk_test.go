@@ -4,8 +4,11 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/ncruces/go-sqlite3"
+
 	"github.com/pagetrail/pagetrail/diff"
 	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/vfs"
 )
 
 // TestManyNewPages has transactions by which the database grows a lot, while
@@ -46,6 +49,45 @@ func manyNewPages(t *testing.T, mode, size string) {
 	agrees(t, r, c, path, "VACUUM")
 	run(t, c, load)
 	agrees(t, r, c, path, "grown again")
+}
+
+// TestImportThenExit loads a database and closes it at once, before its trail
+// can have been compressed; the next to write sees to that.
+func TestImportThenExit(t *testing.T) {
+	if err := vfs.Register("sealing", &vfs.Options{SealBytes: 64 << 10}); err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []string{"WAL", "DELETE"} {
+		path := filepath.Join(t.TempDir(), "x.db")
+		trail := path + "-pagetrail"
+		session := func(sqls ...string) {
+			t.Helper()
+			c, err := sqlite3.Open("file:" + path + "?vfs=sealing")
+			if err != nil {
+				t.Fatal(err)
+			}
+			run(t, c, "PRAGMA journal_mode="+mode)
+			run(t, c, sqls...)
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		session(schema, generate("INSERT INTO t(a,b) SELECT hex(randomblob(20)), randomblob(300) FROM generate(8000)"))
+		session("SELECT count(*) FROM t")
+		session("UPDATE t SET a='one more' WHERE id=1")
+		if n, err := journal.Unsealed(trail, nil); err != nil || n != 0 {
+			t.Fatalf("%s: %d bytes are left to be sealed: %v", mode, n, err)
+		}
+		r := newReplica(t, trail)
+		defer r.close()
+		sameBytes(t, mode, r.upTo(1<<40), snapshot(t, path))
+		if left, err := filepath.Glob(filepath.Join(trail, "*.sealing")); err != nil || len(left) > 0 {
+			t.Fatal(mode, left, err)
+		}
+		if _, err := r.trail.Verify(t.Context(), nil); err != nil {
+			t.Fatal(mode, err)
+		}
+	}
 }
 
 // groupKinds counts the groups of a transaction: those of pages in full, and

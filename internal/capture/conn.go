@@ -56,6 +56,10 @@ func (db *DB) do(create bool, fn func() error) error {
 		if err := db.openTrail(create); err != nil {
 			return err
 		}
+		if create && !db.tidied {
+			db.tidied = true
+			db.sealing.begin(db, false)
+		}
 		err := db.lock()
 		if errors.Is(err, journal.ErrFailed) {
 			// A sync failed, or a write that could not be undone: what the

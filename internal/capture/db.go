@@ -1,7 +1,6 @@
 package capture
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -71,6 +70,7 @@ type DB struct {
 	attached   bool       // trail and database were brought to agreement
 	doubt      bool       // ... and something happened since that may have parted them
 	suspect    bool       // ... or may have: the next write finds out
+	tidied     bool       // what other processes left unsealed is taken care of
 	wal        walState
 	mainSynced bool        // syncMain has been done for the comparison under way
 	writer     *Conn       // whose rollback-mode transaction is under way; who finds another there knows that it died
@@ -86,7 +86,7 @@ type DB struct {
 	generation   atomic.Uint64         // salts of the WAL that the trail follows
 	exclusiveEnd atomic.Uint32         // last commit frame under locking_mode=EXCLUSIVE, which has no wal-index
 	broken       atomic.Pointer[error] // why the last catch-up beside the writer stopped
-	sealing      sync.WaitGroup
+	sealing      sealing
 }
 
 // ownFiles are the engine's handles for reading beside the connections.
@@ -131,7 +131,7 @@ func (db *DB) Release() error {
 
 func (db *DB) close() error {
 	db.stopEncoder()
-	db.sealing.Wait()
+	db.sealing.end()
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if db.w == nil {
@@ -237,14 +237,7 @@ func (db *DB) rotate() error {
 	if err := db.w.Rotate(); err != nil {
 		return err
 	}
-	db.sealing.Add(1)
-	go func() {
-		defer db.sealing.Done()
-		_, err := journal.Seal(context.Background(), db.opt.Dir, &journal.WriterOptions{FS: db.opt.FS, Mode: db.opt.Mode})
-		if err != nil {
-			db.opt.Log.Error("seal a segment of the trail", "trail", db.opt.Dir, "err", err)
-		}
-	}()
+	db.sealing.begin(db, true)
 	return nil
 }
 

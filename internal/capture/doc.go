@@ -46,9 +46,17 @@
 // It is a cache: it is believed only as far as its sum is the state checksum,
 // and rebuilt from the database otherwise.
 //
+// # Sealing
+//
+// Segments of the trail that have ended are compressed on a goroutine. Nobody
+// waits for it, not even the close of the database: it is stopped, and what is
+// left is taken up by the next process that writes. See the type sealing, also
+// for the exception.
+//
 // # Locks
 //
 // In this order: SQLite's locks, DB.mu (connections of this process), the
 // trail's lock (processes). No lock of SQLite is ever taken here, save the
-// shared ones of a [Watch], which are never waited for.
+// shared ones of a [Watch], which are never waited for. The goroutine that seals
+// takes none of them, only the lock that Seal and Prune share.
 package capture

@@ -240,7 +240,7 @@ func (s *statusJSON) showFiles(f *facts) {
 		f.styled(style, "tail", "%s in %s, %s", ui.Plural(t.Transactions, "transaction", "transactions"), ui.Bytes(t.Bytes), t.explain())
 	}
 	if s.Ended.Files > 0 {
-		f.add("ended", "%s in %s, to be sealed", ui.Plural(s.Ended.Files, "segment", "segments"), ui.Bytes(s.Ended.Bytes))
+		f.add("ended", "%s in %s, to be sealed by the next program that writes", ui.Plural(s.Ended.Files, "segment", "segments"), ui.Bytes(s.Ended.Bytes))
 	}
 	if s.Sealed.Files > 0 {
 		f.add("sealed", "%s in %s, transactions %d to %d", ui.Plural(s.Sealed.Files, "segment", "segments"), ui.Bytes(s.Sealed.Bytes), s.Sealed.First, s.Sealed.Last)
