@@ -289,7 +289,7 @@ func (db *DB) agrees(src files, v view) bool {
 		return false
 	}
 	if !v.origin.WAL {
-		if !trusted && !db.table.stamp.Clean || !db.unchanged(v) {
+		if db.doubt || !trusted && !db.table.stamp.Clean || !db.unchanged(v) {
 			return false
 		}
 	} else if db.locate(src, db.wal.hdr) != nil {

@@ -24,7 +24,7 @@ var mutants = []mutant{
 	{"nothing is caught up before a checkpoint", "internal/capture/connwal.go", "	c.ckptErr = c.db.do(false, func() error {\n		if err := c.db.settleWAL(c.files()); err != nil {\n			return err\n		}", "	c.ckptErr = c.db.do(false, func() error {", "TestPowerCuts/WAL|TestKillPoints/WAL"},
 	{"the directory of a new journal is not synced", "vfs/file.go", "if f.dir == \"\" {", "if true {", "TestPowerCuts/DELETE/FULL"},
 	{"the directory of a new super-journal is not synced", "vfs/vfs.go", "files: v.files, dir: filepath.Dir(name.String())}, out, nil", "files: v.files}, out, nil", "TestAttached/DELETE/FULL"},
-	{"the clean stamp survives the first write", "internal/capture/table.go", "	if !t.stamp.Clean {\n		return nil\n	}", "	if true {\n		return nil\n	}", "TestPowerCuts|TestKillPoints"},
+	{"the clean stamp survives the first write", "internal/capture/table.go", "	if !t.stamp.Clean {\n		return nil\n	}", "	if true {\n		return nil\n	}", "TestPowerCutAfterCleanClose/DELETE"},
 	{"a WAL that nobody knows is taken for ours", "internal/capture/catchup.go", "	default:\n		return errUnknownWAL", "	default:", "TestOutsiders/WAL"},
 	{"the wal-index is not asked for the end", "internal/capture/wal.go", "	if shm != nil && known == 0 {", "	if false {", "TestFaults/WAL/FULL"},
 	{"what SQLite lost is never taken back", "internal/capture/reconcile.go", "found, err = db.align(src)", "found, err = false, error(nil)", "TestPowerCuts/DELETE/FULL"},

@@ -121,3 +121,39 @@ func shrink(t *testing.T, seed uint64, journal, sync, temp string) {
 		t.Logf("  %d: %s", i+1, s)
 	}
 }
+
+// TestPowerCutAfterCleanClose cuts the first transaction off after a process
+// left the database in order. What that one noted of the file must not be
+// believed, although a power cut may bring the note back, and the file's time.
+func TestPowerCutAfterCleanClose(t *testing.T) {
+	for _, journal := range []string{"DELETE", "TRUNCATE", "PERSIST"} {
+		t.Run(journal, func(t *testing.T) {
+			t.Parallel()
+			sum, temp := &tally{kinds: map[string]int{}}, tempDir(t)
+			for seed := uint64(1); sum.cuts < 100; seed++ {
+				if err := cleanClose(journal, seed, temp, sum); err != nil {
+					t.Fatalf("seed %#x: %v", seed, err)
+				}
+			}
+			t.Logf("%s", sum)
+		})
+	}
+}
+
+func cleanClose(journal string, seed uint64, temp string, sum *tally) error {
+	w, err := newWorld(setup{journal: journal, sync: "FULL", pageSize: 512, cache: 50, conns: 1, inline: true, cuts: 4}, seed, temp)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	big := step{sql: "BEGIN; " + insertMany + "; " + mark + "; COMMIT", commit: true}
+	if err := w.run([]step{big, {reopen: true}}); err != nil {
+		return err
+	}
+	w.m.SyncAll()
+	if err := w.conns[0].Exec("PRAGMA synchronous=OFF"); err != nil {
+		return err
+	}
+	w.set.sync, w.onCut = "OFF", sum.check
+	return w.run([]step{{sql: "BEGIN; UPDATE t SET a=a+1; " + mark + "; COMMIT", commit: true}})
+}
