@@ -150,6 +150,7 @@ type party struct {
 	stopping   bool
 	until      time.Time // zero: a number of transactions is the end
 	began      time.Time
+	took       time.Duration
 }
 
 // member is a program that is started again whenever it was killed.
@@ -198,7 +199,7 @@ func (p *party) String() string {
 		by[m.name] = m.acked
 	}
 	return fmt.Sprintf("%d transactions acknowledged in %v (%v), %d processes, %d killed",
-		p.total, time.Since(p.began).Round(100*time.Millisecond), by, len(p.lives), p.kills)
+		p.total, p.took.Round(100*time.Millisecond), by, len(p.lives), p.kills)
 }
 
 // run has all of them write until it is enough, and returns when the last has
@@ -218,6 +219,7 @@ func (p *party) run() error {
 	}
 	defer p.killAll()
 	next := 10
+	defer func() { p.took = time.Since(p.began) }()
 	for alive := len(p.members); alive > 0; {
 		e := <-p.events
 		if !e.end {
