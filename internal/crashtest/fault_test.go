@@ -2,6 +2,7 @@ package crashtest_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/pagetrail/pagetrail/internal/capture"
 	"github.com/pagetrail/pagetrail/internal/crashfs"
+	"github.com/pagetrail/pagetrail/internal/durable"
+	"github.com/pagetrail/pagetrail/journal"
 )
 
 // errInjected is what a failing disk says.
@@ -267,6 +270,15 @@ func (set setup) faultRun(temp string, hook func(crashfs.Op) crashfs.Fault) (log
 		log = w.m.log.String()
 		w.close()
 	}()
+	var sealing durable.Lock
+	if set.seal != 0 {
+		// How far the engine comes with sealing beside the work differs, so it
+		// is kept from it, and all is sealed in the end.
+		sealing, err = w.m.FS().Lock(filepath.Join(w.m.trail(), "lock-seal"), 0o644, true, false)
+		if err != nil {
+			return "", err
+		}
+	}
 	w.m.OnOp(hook)
 	for i, s := range killWork(set.wal()) {
 		w.flight = i + 1
@@ -281,6 +293,12 @@ func (set setup) faultRun(temp string, hook func(crashfs.Op) crashfs.Fault) (log
 			if err := c.Close(); err != nil {
 				fmt.Fprintf(w.m.log, "close: %v\n", err)
 			}
+		}
+	}
+	if sealing != nil {
+		sealing.Close()
+		if _, err := journal.Seal(context.Background(), w.m.trail(), &journal.WriterOptions{FS: w.m.FS()}); err != nil {
+			fmt.Fprintf(w.m.log, "seal: %v\n", err)
 		}
 	}
 	w.m.OnOp(nil)
