@@ -70,6 +70,7 @@ func (b *builder) record(w *journal.Writer, t *table, prev, tx journal.Tx, nos [
 	r.fresh = tx.PageSize != prev.PageSize || tx.Kind == journal.CatchUp
 	r.tx.Sum = diff.Sum{}
 	b.entries = b.entries[:0]
+	b.recent.release() // the groups of the transaction before are encoded
 	if !r.fresh {
 		r.tx.Sum = prev.Sum
 		if err := b.dropped(t, prev, &r.tx); err != nil {
@@ -219,8 +220,7 @@ func (r *recording) fill(g *group, nos []uint32) error {
 // believes.
 func (r *recording) oldPage(i int, no uint32, buf []byte, was diff.Sum) ([]byte, error) {
 	if page := r.b.recent.page(no, was, len(buf)); page != nil {
-		copy(buf, page) // its place is about to be taken by the new page
-		return buf, nil
+		return page, nil
 	}
 	ok, err := r.src.oldPage(i, no, buf)
 	if err != nil {

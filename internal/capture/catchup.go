@@ -213,8 +213,9 @@ func (db *DB) flush(tx journal.Tx) error {
 }
 
 // linger is how long the encoder waits after it found work, so that commits in
-// close succession share a write. The WAL holds them meanwhile.
-const linger = time.Millisecond
+// close succession share locks, reads and writes, and the processor need not go
+// back and forth between writer and encoder. The WAL holds them meanwhile.
+const linger = 2 * time.Millisecond
 
 // startEncoder begins to record commits beside their writers.
 func (db *DB) startEncoder() {
@@ -222,24 +223,29 @@ func (db *DB) startEncoder() {
 		return
 	}
 	db.running.Store(true)
-	db.stopped = make(chan struct{})
-	go db.encode(db.stopped)
+	db.stop, db.stopped = make(chan struct{}), make(chan struct{})
+	go db.encode(db.stop, db.stopped)
 }
 
-func (db *DB) encode(stopped chan struct{}) {
+func (db *DB) encode(stop <-chan struct{}, stopped chan<- struct{}) {
 	defer close(stopped)
+	pause := time.NewTimer(0)
 	for range db.wake {
-		work, stop := db.encodeOnce()
-		if stop {
+		work, end := db.encodeOnce()
+		if end {
 			return
 		}
 		if work {
-			time.Sleep(linger)
+			pause.Reset(linger)
+			select {
+			case <-pause.C:
+			case <-stop: // whoever closes the database does not wait
+			}
 		}
 	}
 }
 
-func (db *DB) encodeOnce() (work, stop bool) {
+func (db *DB) encodeOnce() (work, end bool) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if !db.running.Load() {
@@ -294,6 +300,7 @@ func (db *DB) stopEncoder() {
 	}
 	db.running.Store(false)
 	stopped := db.stopped
+	close(db.stop)
 	db.mu.Unlock()
 	db.notify()
 	<-stopped

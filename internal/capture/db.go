@@ -78,7 +78,8 @@ type DB struct {
 	own        ownFiles    // handles of our own on database, WAL and wal-index
 	running    atomic.Bool // the goroutine that encodes is there
 	wake       chan struct{}
-	stopped    chan struct{}
+	stop       chan struct{} // closed to end its pause
+	stopped    chan struct{} // closed when it has ended
 
 	walMu        sync.Mutex // serialises opening and closing of the WAL; taken before mu
 	commits      commitLog

@@ -9,7 +9,9 @@ import "github.com/pagetrail/pagetrail/diff"
 // It is never wrong, whatever happened since: an entry only serves when its
 // hash is the one that the page table has for the committed state.
 type recent struct {
-	slots []recentPage
+	slots     []recentPage
+	displaced [][]byte // contents that may still be in use as pre-images
+	free      [][]byte
 }
 
 type recentPage struct {
@@ -26,7 +28,7 @@ const (
 )
 
 // page returns the content of page no with hash sum, nil if it is not here. It
-// is valid until the next keep.
+// is valid until the next release, also when keep puts something in its place.
 func (r *recent) page(no uint32, sum diff.Sum, size int) []byte {
 	if len(r.slots) == 0 {
 		return nil
@@ -45,9 +47,21 @@ func (r *recent) keep(no uint32, sum diff.Sum, data []byte) {
 		r.slots = make([]recentPage, min(recentSlots, recentBytes/len(data)))
 	}
 	p := &r.slots[no%uint32(len(r.slots))]
-	p.no, p.sum = no, sum
-	p.data = append(p.data[:0], data...)
+	if p.data != nil {
+		r.displaced = append(r.displaced, p.data)
+	}
+	var buf []byte
+	if n := len(r.free); n > 0 {
+		buf, r.free = r.free[n-1], r.free[:n-1]
+	}
+	p.no, p.sum, p.data = no, sum, append(buf[:0], data...)
+}
+
+// release says that nothing which page returned is in use any more.
+func (r *recent) release() {
+	r.free = append(r.free, r.displaced...)
+	r.displaced = r.displaced[:0]
 }
 
 // drop gives the memory back.
-func (r *recent) drop() { r.slots = nil }
+func (r *recent) drop() { *r = recent{} }
