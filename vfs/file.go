@@ -222,36 +222,3 @@ func (f *besideFile) Sync(flags sqlitevfs.SyncFlag) error {
 	f.dir = ""
 	return nil
 }
-
-// walFile is the WAL of one connection.
-type walFile struct {
-	*besideFile
-	main *mainFile
-}
-
-func (f *walFile) WriteAt(p []byte, off int64) (n int, err error) {
-	defer recovered(&err)
-	if err := f.main.conn.WriteWAL(p, off); err != nil {
-		return 0, sqlError(err, sqlite3.IOERR)
-	}
-	return f.File.WriteAt(p, off)
-}
-
-func (f *walFile) Sync(flags sqlitevfs.SyncFlag) (err error) {
-	defer recovered(&err)
-	return f.main.conn.SyncWAL(func() error { return f.besideFile.Sync(flags) })
-}
-
-func (f *walFile) Truncate(size int64) (err error) {
-	defer recovered(&err)
-	if err := f.main.conn.TruncateWAL(size); err != nil {
-		return sqlError(err, sqlite3.IOERR)
-	}
-	return f.File.Truncate(size)
-}
-
-func (f *walFile) Close() (err error) {
-	defer recovered(&err)
-	f.main.conn.CloseWAL()
-	return f.File.Close()
-}

@@ -138,7 +138,7 @@ func (v *captureVFS) openWAL(name *sqlitevfs.Filename, flags sqlitevfs.OpenFlag)
 		return nil, flags, err
 	}
 	main.conn.OpenWAL(f)
-	return &walFile{besideFile: f, main: main}, flags, nil
+	return &walFile{besideFile: f, main: main, frames: frameWriter{f: f.File}}, flags, nil
 }
 
 // openBeside opens a journal or a WAL. The operating system's VFS creates them
