@@ -1,9 +1,11 @@
 package journal
 
 import (
+	"encoding/binary"
 	"errors"
 	"io/fs"
 	"math"
+	"slices"
 
 	"github.com/pagetrail/pagetrail/diff"
 	"github.com/pagetrail/pagetrail/internal/durable"
@@ -294,6 +296,7 @@ func (w *Writer) finishBlock() {
 // appendBlock appends a T or P block with raw streams.
 func appendBlock(out []byte, hdr *blockHeader, streams [][]byte, scratch *[]byte) []byte {
 	from := len(out)
+	out = slices.Grow(out, blockHeaderSize+8*binary.MaxVarintLen32+int(hdr.decoded))
 	out = append(out, make([]byte, blockHeaderSize)...)
 	out, _ = appendStreams(out, streams, compressNot, scratch)
 	payload := out[from+blockHeaderSize:]

@@ -47,11 +47,15 @@ type group struct {
 }
 
 // fullBytes is how much new content a transaction must have that has no old
-// content for it to be written down in full, and how much of that makes a
-// group. A search among so many new pages finds hardly more than what a
-// compressor finds in them afterwards (less, on bulk loads and indexes, because
-// its copies get in the compressor's way), and the commit waits for it.
+// content for it to be written down in full. A search among so many new pages
+// finds hardly more than what a compressor finds in them afterwards (less, on
+// bulk loads and indexes, because its copies get in the compressor's way), and
+// the commit waits for it.
 const fullBytes = 2 << 20
+
+// fullGroup is how much of that makes a group: enough for a compressor, little
+// enough that who stops it need not wait.
+const fullGroup = 1 << 20
 
 // record appends the change from state prev to tx (whose PageSize, PageCount,
 // Kind, Time, Origin, Note and Super are set) to w, unflushed. nos are the
@@ -178,7 +182,7 @@ func (r *recording) groupLen(g *group, nos []uint32) int {
 		return most
 	case nos[0] >= r.fullFrom:
 		g.full = true
-		return min(most, fullBytes/r.tx.PageSize)
+		return min(most, fullGroup/r.tx.PageSize)
 	}
 	n, _ := slices.BinarySearch(nos, r.fullFrom)
 	return min(most, n)
@@ -240,6 +244,9 @@ func (g *group) room(size, n int) {
 	}
 	if !g.full && len(g.old) < need {
 		g.old = make([]byte, need)
+	}
+	if need > 512<<10 { // growing by and by, they would leave several times as much garbage
+		g.body.Literals = slices.Grow(g.body.Literals[:0], need)
 	}
 	g.pages = g.pages[:0]
 }

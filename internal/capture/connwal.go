@@ -62,8 +62,10 @@ func (c *Conn) WriteWAL(p []byte, off int64) error {
 	attach := !db.ready.Load() || db.broken.Load() != nil
 	if len(p) == sqlitefile.FrameHeaderSize {
 		f := sqlitefile.ParseFrame(p)
-		// Other salts than we know: an outsider began the WAL anew.
-		attach = attach || db.generation.Load() != saltKey(f.Salt)
+		// Other salts than we know: an outsider began the WAL anew. None at all:
+		// the cache spilled a page for the second time, and from there on SQLite
+		// writes salts and checksums at the commit.
+		attach = attach || f.Salt != [2]uint32{} && db.generation.Load() != saltKey(f.Salt)
 		if f.Commit != 0 {
 			c.commitFrame(off)
 		}
@@ -200,10 +202,10 @@ func (c *Conn) SyncWAL(sync func() error) error {
 		defer close(done)
 		// What fails here fails again in CheckpointStart, which reports it.
 		_ = c.db.do(false, func() error {
-			if err := c.db.catchUp(src); err != nil || !c.db.w.Unsynced() {
+			if err := c.db.catchUp(src); err != nil {
 				return err
 			}
-			return c.db.w.Sync()
+			return c.db.durable()
 		})
 	}()
 	err := sync()

@@ -83,6 +83,9 @@ func (s *walState) commits(wal io.ReaderAt, limit uint32, keep bool, fn func(end
 		ref := frameRef{page: f.Page, frame: n, off: -1}
 		if keep && len(s.arena)+len(page) <= arenaMax {
 			ref.off = len(s.arena)
+			if ref.off+len(page) > arenaMax/16 && cap(s.arena) < arenaMax { // a large transaction
+				s.arena = slices.Grow(s.arena, arenaMax-ref.off)
+			}
 			s.arena = append(s.arena, page...)
 		}
 		s.refs = append(s.refs, ref)
