@@ -10,6 +10,7 @@ import (
 	"github.com/ncruces/go-sqlite3/util/vfsutil"
 	sqlitevfs "github.com/ncruces/go-sqlite3/vfs"
 
+	"github.com/pagetrail/pagetrail/internal/capture"
 	"github.com/pagetrail/pagetrail/journal"
 )
 
@@ -24,8 +25,46 @@ type Status struct {
 	Time      time.Time        `json:"time"`      // of the last transaction
 	PageSize  int              `json:"page_size"` // bytes
 	PageCount uint32           `json:"page_count"`
-	Captured  bool             `json:"captured"`          // false: nothing was written through the VFS yet
-	Problem   string           `json:"problem,omitempty"` // why transactions are refused, or recorded late
+	Captured  bool             `json:"captured"`           // false: nothing was written through the VFS yet
+	Problem   string           `json:"problem,omitempty"`  // why transactions are refused, or recorded late
+	Detached  *Detached        `json:"detached,omitempty"` // commits go on without the trail; nil: they do not
+}
+
+// Detached says since when commits go on without the trail, see Options.Full,
+// and what it has missed.
+type Detached struct {
+	Since  time.Time    `json:"since"`  // when the trail could not be written for the first time
+	After  journal.TXID `json:"after"`  // the last transaction that it has
+	Reason string       `json:"reason"` // why it could not be written
+	// Transactions that it missed, as far as connections of the VFS made them.
+	// Merged: they will be one catch-up record, since nothing but the database
+	// has them; else the WAL still has each of them.
+	Transactions uint64 `json:"transactions"`
+	Merged       bool   `json:"merged"`
+	// First and Last of them were committed at these moments.
+	First time.Time `json:"first,omitzero"`
+	Last  time.Time `json:"last,omitzero"`
+}
+
+func detachedOf(d *capture.Detachment) *Detached {
+	if d == nil {
+		return nil
+	}
+	s := &Detached{
+		Since: d.Since.Time(), After: d.After, Reason: d.Reason, Transactions: d.Transactions, Merged: d.Merged,
+	}
+	if d.Transactions > 0 {
+		s.First, s.Last = d.First.Time(), d.Last.Time()
+	}
+	return s
+}
+
+// ReadDetached reads off the directory of a trail whether commits go on without
+// it; nil when they do not. What a full disk kept from being noted there it
+// cannot tell: PRAGMA pagetrail_status in the process that writes can.
+func ReadDetached(trail string) (*Detached, error) {
+	d, err := capture.ReadDetachment(trail)
+	return detachedOf(d), err
 }
 
 // Database gives a connection's view of the trail of one of its databases. It
@@ -101,6 +140,7 @@ func (f *mainFile) status() (Status, error) {
 		Trail:    f.db.Dir(),
 		Position: journal.Position{Database: id.Database, Timeline: id.Timeline, TXID: tx.TXID, Sum: tx.Sum},
 		PageSize: tx.PageSize, PageCount: tx.PageCount, Captured: f.db.Attached(),
+		Detached: detachedOf(f.db.Detached()),
 	}
 	if tx.TXID != 0 {
 		s.Time = tx.Time.Time()

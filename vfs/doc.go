@@ -29,14 +29,33 @@
 // trail is synced before a checkpoint gives the WAL up. No sync is added to a
 // commit.
 //
-// When the trail cannot be written (a full disk, a directory without
-// permission) the commit fails with a SQLite error and is rolled back; in WAL
-// mode, where the encoding runs beside the writer, the next commit does. A
-// panic in a callback of the application, or of ours, becomes an error too.
+// A panic in a callback of the application, or of ours, becomes an error.
 //
 // All journal modes, page sizes, synchronous and locking_mode settings are
 // captured, and transactions over several attached databases. Databases in
 // memory, temporary databases and tables pass through untouched.
+//
+// # When the trail cannot be written
+//
+// Its disk may be full, fail, or be mounted read-only. What becomes of commits
+// then is the database's policy, in any case without a loss:
+//
+//   - full=refuse, the default: the commit fails with SQLITE_FULL (READONLY,
+//     IOERR) and is rolled back. In WAL mode, where a commit does not write the
+//     trail, it is the first write transaction after one that could not be
+//     recorded; that one stays in the WAL, which no checkpoint overwrites and
+//     no further transaction makes longer. In journal_mode=OFF nothing can be
+//     rolled back: what failed is in the database, and is recorded when there
+//     is room.
+//   - full=detach: commits go on without the trail, checkpoints too. The next
+//     write after there is room again takes in what is missing: one by one what
+//     the WAL still has, else as one catch-up record, whose note says how many
+//     transactions it merges, from when to when, and why. PRAGMA
+//     pagetrail_status and `pagetrail status` say that the trail is left behind;
+//     a position or a restore point is an error meanwhile.
+//
+// A trail that is damaged, or of another database, has commits refused under
+// either policy. Every change of state is logged once, see Options.Log.
 //
 // # Settings
 //
@@ -49,6 +68,7 @@
 //	                       which a commit that finds 4,000 frames in it waits for one
 //	encode=inline          in WAL mode, encode within the commit instead of beside
 //	                       it: later commits never fail for an earlier one
+//	full=refuse|detach     when the trail cannot be written, see above
 //
 // [Register] makes VFSes with other defaults, or over another VFS than the
 // operating system's, one that encrypts for instance.

@@ -6,6 +6,7 @@ import (
 
 	sqlitevfs "github.com/ncruces/go-sqlite3/vfs"
 
+	"github.com/pagetrail/pagetrail/internal/capture"
 	"github.com/pagetrail/pagetrail/internal/durable"
 )
 
@@ -34,6 +35,12 @@ type Options struct {
 	// own way.
 	Checkpoint string
 
+	// Full is what becomes of commits when the trail cannot be written, because
+	// its disk is full or fails: FullRefuse has them fail, FullDetach has them go
+	// on without it until it can be written again. The package comment says more.
+	// Default FullRefuse.
+	Full string
+
 	// Progress is called while the base of a database that existed before its
 	// trail is written, with bytes done and in total. It is called with locks
 	// held and must not use the database. Default: none.
@@ -45,6 +52,13 @@ type Options struct {
 }
 
 const checkpointBackground = "background"
+
+// FullDetach is the value of Options.Full with which commits go on without the
+// trail; FullRefuse the one with which they do not.
+const (
+	FullRefuse = "refuse"
+	FullDetach = "detach"
+)
 
 func (o *Options) withDefaults() Options {
 	var opt Options
@@ -69,6 +83,7 @@ type params struct {
 	trail      string
 	checkpoint string
 	inline     bool
+	full       capture.Policy
 }
 
 func parseParams(name *sqlitevfs.Filename, o Options) (p params, err error) {
@@ -89,6 +104,17 @@ func parseParams(name *sqlitevfs.Filename, o Options) (p params, err error) {
 		p.inline = true
 	default:
 		return p, fmt.Errorf("pagetrail: encode=%s: want \"beside\" or \"inline\"", s)
+	}
+	full := o.Full
+	if s := name.URIParameter("full"); s != "" {
+		full = s
+	}
+	switch full {
+	case "", FullRefuse:
+	case FullDetach:
+		p.full = capture.Detach
+	default:
+		return p, fmt.Errorf("pagetrail: full=%s: want %q or %q", full, FullRefuse, FullDetach)
 	}
 	p.trail = trailOf(name.String(), name.URIParameter("trail"))
 	return p, nil

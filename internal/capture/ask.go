@@ -9,16 +9,16 @@ import (
 // position catches up and returns the last committed transaction. It makes no
 // trail where there is none.
 func (db *DB) position(src files) (tx journal.Tx, id journal.Identity, err error) {
-	if !db.exists() {
-		return tx, id, nil
-	}
-	err = db.do(false, func() error {
-		if err := db.ask(src); err != nil {
+	if db.exists() {
+		err = db.do(false, func() error {
+			err := db.ask(src)
+			tx, id = db.last, db.w.Identity()
 			return err
-		}
-		tx, id = db.last, db.w.Identity()
-		return nil
-	})
+		})
+	}
+	if d := db.Detached(); d != nil {
+		err = &detachedError{*d}
+	}
 	return tx, id, err
 }
 
@@ -26,6 +26,12 @@ func (db *DB) position(src files) (tx journal.Tx, id journal.Identity, err error
 // commits that wait in the WAL are recorded, also those of a process that was
 // killed before it could. What only reconcile can decide waits for a write.
 func (db *DB) ask(src files) error {
+	if !db.attached {
+		db.recallDetachment()
+	}
+	if db.det != nil && db.det.Merged {
+		return nil // the next write takes in what is missing
+	}
 	if !db.attached && !db.w.Prepared() && db.last.TXID != 0 {
 		src := db.files(src)
 		v, err := db.view(src)

@@ -86,10 +86,15 @@ func (db *DB) catchUp(src files) error {
 		return err
 	}
 	db.setDoubt(false)
-	if db.wal.frame >= limit {
-		return nil
+	if db.wal.frame < limit {
+		if err := db.recordCommits(src, limit); err != nil || db.doubt {
+			return err
+		}
 	}
-	return db.recordCommits(src, limit)
+	if db.det != nil {
+		return db.reattached()
+	}
+	return nil
 }
 
 // puzzled is for a WAL that does not go with the trail. Who holds no lock of
@@ -185,7 +190,7 @@ func (db *DB) recordCommit(from *walSource, prev journal.Tx, end sqlitefile.Fram
 	for _, r := range s.refs {
 		s.nos = append(s.nos, r.page)
 	}
-	known := db.commits.take(frame)
+	known := db.commits.at(frame)
 	tx := journal.Tx{
 		Time: known.time, Note: known.note, PageSize: s.hdr.PageSize, PageCount: end.Commit,
 		Origin: journal.Origin{WAL: true, Salt: s.hdr.Salt, Frame: frame, Checksum: end.Checksum},
@@ -208,7 +213,11 @@ func (db *DB) flush(tx journal.Tx) error {
 	if err := db.w.Flush(); err != nil {
 		return err
 	}
+	db.took()
 	db.last = tx
+	if tx.Origin.WAL {
+		db.commits.forget(tx.Origin.Frame)
+	}
 	return db.table.flush(tx)
 }
 
@@ -251,7 +260,7 @@ func (db *DB) encodeOnce() (work, end bool) {
 	if !db.running.Load() {
 		return false, true
 	}
-	if db.w == nil || !db.attached {
+	if db.w == nil || !db.attached || db.det != nil {
 		return false, false
 	}
 	before := db.last.TXID
@@ -263,8 +272,12 @@ func (db *DB) encodeOnce() (work, end bool) {
 		return db.catchUp(files{end: db.exclusiveEnd.Load()})
 	})
 	if err != nil {
-		db.opt.Log.Error("record transactions of the WAL", "trail", db.opt.Dir, "err", err)
 		db.broken.Store(&err)
+		if db.opt.Full == Detach && db.trailFailed(err) {
+			db.detach(err, time.Time{})
+		} else {
+			db.opt.Log.Error("record transactions of the WAL", "trail", db.opt.Dir, "err", err)
+		}
 	} else {
 		db.broken.Store(nil)
 	}

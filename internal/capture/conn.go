@@ -31,6 +31,9 @@ type Conn struct {
 	all       bool   // pages of an unknown size were written
 	pre       preimages
 	nos       []uint32
+	settled   bool // reconciled for this transaction
+	untracked bool // the transaction goes on without the trail, see Detach
+	refused   bool // the trail did not take the transaction: it is being rolled back
 	prepared  bool
 	tx        journal.Tx // as prepared
 	entries   []entry    // changes of the table that go with tx
@@ -60,16 +63,7 @@ func (db *DB) do(create bool, fn func() error) error {
 			db.tidied = true
 			db.sealing.begin(db, false)
 		}
-		err := db.lock()
-		if errors.Is(err, journal.ErrFailed) {
-			// A sync failed, or a write that could not be undone: what the
-			// file has now is found out by reading it anew.
-			db.closeTrail()
-			if err = db.openTrail(false); err == nil {
-				err = db.lock()
-			}
-		}
-		if err != nil {
+		if err := db.lockAnew(); err != nil {
 			return err
 		}
 		defer db.unlock()
@@ -94,7 +88,7 @@ func (c *Conn) Reserved() error {
 	if c.reserved || c.wal != nil {
 		return nil
 	}
-	err := c.db.do(true, func() error {
+	err := c.db.permit(true, func() error {
 		db := c.db
 		if db.writer != nil {
 			// Only one has RESERVED, so the other died with its transaction.
@@ -108,7 +102,8 @@ func (c *Conn) Reserved() error {
 		c.size, c.count = db.last.PageSize, db.last.PageCount
 		return nil
 	})
-	c.reserved = err == nil
+	c.reserved, c.settled, c.refused = err == nil, true, false
+	c.untracked = c.reserved && c.db.detached.Load()
 	return err
 }
 
@@ -142,6 +137,9 @@ func (c *Conn) Begin() error {
 	if c.playback {
 		return nil
 	}
+	if c.reserved && !c.settled && !c.dirty() && !c.db.ready.Load() {
+		c.reserved = false // locking_mode=EXCLUSIVE: no lock is taken for the next transaction
+	}
 	return c.Reserved()
 }
 
@@ -153,7 +151,7 @@ func (c *Conn) Write(n int, off int64) error {
 		// unless synchronous=OFF.
 		if c.ckptErr == nil && !c.walSynced {
 			c.walSynced = true
-			c.ckptErr = c.db.do(false, func() error { return c.db.table.loosen() })
+			c.ckptErr = c.db.permit(false, func() error { return c.db.table.loosen() })
 		}
 		return c.ckptErr
 	case c.playback:
@@ -165,12 +163,12 @@ func (c *Conn) Write(n int, off int64) error {
 	if err := c.Begin(); err != nil {
 		return err
 	}
-	if c.size == 0 {
+	if c.size == 0 || c.untracked {
 		c.all = true
 		return nil
 	}
 	size := int64(c.size)
-	for no := off / size; no <= (off+int64(n)-1)/size; no++ {
+	for no := off / size; no <= (off+int64(n)-1)/size && !c.untracked; no++ {
 		if err := c.touch(uint32(no + 1)); err != nil {
 			return err
 		}
@@ -194,7 +192,11 @@ func (c *Conn) touch(no uint32) error {
 		return fmt.Errorf("read the old page %d: %w", no, err)
 	}
 	db := c.db
-	return c.pre.keep(no, c.pre.buf, db.opt.FS, db.opt.Dir, db.opt.Mode)
+	err := c.pre.keep(no, c.pre.buf, db.opt.FS, db.opt.Dir, db.opt.Mode)
+	if err == nil {
+		return nil
+	}
+	return c.excuse(err)
 }
 
 // Truncate is called before the database file is cut to size.
@@ -224,10 +226,24 @@ func (c *Conn) Prepare(super string) error {
 		c.afterPlayback()
 		return nil
 	}
-	if c.wal != nil || !c.reserved || !c.dirty() {
+	if c.wal != nil || !c.reserved || !c.dirty() || c.untracked {
 		return nil
 	}
-	return c.db.do(true, func() error { return c.prepare(super) })
+	refused := c.refused
+	c.refused = false
+	err := c.excuse(c.db.do(true, func() error { return c.prepare(super) }))
+	if err == nil {
+		return nil
+	}
+	c.unsynced = false
+	if refused {
+		// The transaction was refused before, and its pages are being put back.
+		// The trail must not be in the way of that.
+		c.fail("record what a rollback wrote", err)
+		return nil
+	}
+	c.refused = !errors.Is(err, journal.ErrLocked) // after which SQLite tries the commit again
+	return err
 }
 
 func (c *Conn) prepare(super string) error {
@@ -235,6 +251,7 @@ func (c *Conn) prepare(super string) error {
 	if err := c.dropPrepared(); err != nil {
 		return err
 	}
+	c.unsynced = false
 	v, err := fileView(c.main)
 	if err != nil {
 		return err
@@ -339,9 +356,22 @@ func (c *Conn) Sync() error {
 	if !c.unsynced {
 		return nil
 	}
-	err := c.db.do(true, c.db.w.Sync)
+	err := c.db.do(true, func() error { return c.db.w.Sync() })
 	if err == nil {
 		c.unsynced = false
+		return nil
+	}
+	id := c.tx.TXID
+	if err = c.excuse(err); err == nil {
+		// What the file has of the record nobody knows, and nobody needs it.
+		_ = c.db.do(false, func() error {
+			if w := c.db.w; w.Prepared() && w.Last().TXID == id {
+				return w.Drop()
+			}
+			return nil
+		})
+	} else {
+		c.refused = true
 	}
 	return err
 }
@@ -370,11 +400,17 @@ func (c *Conn) Committed() {
 			if err := c.settleTable(); err != nil {
 				return err
 			}
+			db.took()
 			return db.rotate()
 		})
 		if err != nil {
+			c.db.noteConfirmed(c.tx)
 			c.fail("confirm a transaction in the trail", err)
 		}
+		c.note = ""
+	}
+	if c.untracked && c.dirty() {
+		c.db.missed(c.note)
 		c.note = ""
 	}
 	c.reset()
@@ -395,7 +431,7 @@ func (db *DB) doubtful() {
 
 // reset forgets the transaction that has ended.
 func (c *Conn) reset() {
-	c.prepared, c.all, c.unsynced = false, false, false
+	c.prepared, c.all, c.unsynced, c.settled = false, false, false, false
 	c.pre.reset(c.db.opt.FS)
 	if c.reserved {
 		c.db.mu.Lock()
@@ -409,7 +445,7 @@ func (c *Conn) reset() {
 // left changed (free-list leaves after a spill; everything in journal_mode
 // OFF) is recorded as a physical change.
 func (c *Conn) Unlock() {
-	if c.reserved && c.dirty() {
+	if c.reserved && c.dirty() && !c.untracked {
 		if err := c.db.do(true, c.residue); err != nil {
 			c.fail("record what a rollback left", err)
 		}
@@ -418,6 +454,7 @@ func (c *Conn) Unlock() {
 		c.db.ended(c)
 	}
 	c.reserved, c.exclusive, c.playback = false, false, false
+	c.untracked, c.refused = false, false
 	if c.dirty() || c.prepared {
 		c.reset()
 	}

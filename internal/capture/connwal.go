@@ -28,7 +28,7 @@ func (c *Conn) CloseWAL() {
 	}
 	db := c.db
 	if db.ready.Load() {
-		if err := db.do(false, func() error { return db.catchUp(c.files()) }); err != nil {
+		if err := db.permit(false, func() error { return db.catchUp(c.files()) }); err != nil {
 			c.fail("record the last transactions of the WAL", err)
 		}
 	}
@@ -57,9 +57,9 @@ func (c *Conn) WriteWAL(p []byte, off int64) error {
 	if off == 0 && len(p) >= sqlitefile.WALHeaderSize {
 		return c.beginWAL(p)
 	}
-	db := c.db
+	db, first := c.db, !c.walWriting
 	c.walWriting = true
-	attach := !db.ready.Load() || db.broken.Load() != nil
+	attach := !db.ready.Load() || db.broken.Load() != nil || db.detached.Load()
 	if len(p) == sqlitefile.FrameHeaderSize {
 		f := sqlitefile.ParseFrame(p)
 		// Other salts than we know: an outsider began the WAL anew. None at all:
@@ -70,10 +70,10 @@ func (c *Conn) WriteWAL(p []byte, off int64) error {
 			c.commitFrame(off)
 		}
 	}
-	if attach {
-		return db.do(true, func() error { return db.settleWAL(c.files()) })
+	if !attach || db.detached.Load() && !first {
+		return nil
 	}
-	return nil
+	return db.permit(true, func() error { return db.settleWAL(c.files()) })
 }
 
 // commitFrame takes down the moment and the note of a commit.
@@ -98,7 +98,7 @@ func (c *Conn) beginWAL(p []byte) error {
 	}
 	c.walPage = hdr.PageSize
 	db := c.db
-	return db.do(true, func() error {
+	err = db.permit(true, func() error {
 		if err := db.settleWAL(c.files()); err != nil {
 			return err
 		}
@@ -113,6 +113,8 @@ func (c *Conn) beginWAL(p []byte) error {
 		db.generation.Store(saltKey(hdr.Salt))
 		return db.durable()
 	})
+	db.goOn()
+	return err
 }
 
 // settleWAL records everything that the WAL has, and brings trail and database
@@ -153,7 +155,7 @@ func (c *Conn) TruncateWAL(size int64) error {
 		return nil
 	}
 	db := c.db
-	return db.do(false, func() error {
+	err := db.permit(false, func() error {
 		if err := db.settleWAL(c.files()); err != nil {
 			return err
 		}
@@ -164,6 +166,8 @@ func (c *Conn) TruncateWAL(size int64) error {
 		}
 		return db.durable()
 	})
+	db.goOn()
+	return err
 }
 
 // CheckpointStart is called before a checkpoint writes to the database file.
@@ -176,12 +180,13 @@ func (c *Conn) CheckpointStart() {
 	if c.wal == nil || !c.db.ready.Load() && !c.db.exists() {
 		return
 	}
-	c.ckptErr = c.db.do(false, func() error {
+	c.ckptErr = c.db.permit(false, func() error {
 		if err := c.db.settleWAL(c.files()); err != nil {
 			return err
 		}
 		return c.db.durable()
 	})
+	c.db.goOn()
 	if c.ckptErr != nil {
 		c.db.opt.Log.Error("record the WAL before a checkpoint", "trail", c.db.opt.Dir, "err", c.ckptErr)
 	}
@@ -192,7 +197,7 @@ func (c *Conn) CheckpointStart() {
 // durable too: the two are synced side by side, where the engine has handles
 // of its own to read the WAL meanwhile.
 func (c *Conn) SyncWAL(sync func() error) error {
-	if c.walWriting || !c.db.ready.Load() || !c.db.opt.ByPath {
+	if c.walWriting || !c.db.ready.Load() || !c.db.opt.ByPath || c.db.detached.Load() {
 		err := sync()
 		c.walSynced = c.walSynced || err == nil
 		return err
@@ -228,13 +233,17 @@ func (c *Conn) committedWAL() {
 		c.private = true
 		db.exclusiveEnd.Store(c.walCommit)
 	}
-	if db.running.Load() {
+	if db.running.Load() && !db.detached.Load() {
 		db.notify()
+		return
+	}
+	if db.detached.Load() {
+		db.waiting()
 		return
 	}
 	src := c.files()
 	src.end = c.walCommit
-	err := db.do(false, func() error { return db.catchUp(src) })
+	err := db.permit(false, func() error { return db.catchUp(src) })
 	if err != nil {
 		db.broken.Store(&err)
 		c.fail("record a transaction of the WAL", err)

@@ -29,6 +29,7 @@ type Options struct {
 	// WAL transactions runs beside the writer; else within its commit.
 	ByPath   bool
 	Progress func(done, total int64) // bytes of a base being written; may be nil
+	Full     Policy                  // of commits that the trail cannot take; default Refuse
 	Log      *slog.Logger            // default: discard
 	Now      func() time.Time        // default time.Now
 }
@@ -76,6 +77,8 @@ type DB struct {
 	writer     *Conn       // whose rollback-mode transaction is under way; who finds another there knows that it died
 	walRefs    int         // connections that have the WAL open
 	own        ownFiles    // handles of our own on database, WAL and wal-index
+	det        *detachment // nil: the trail takes everything
+	confirmed  journal.Tx  // committed, and its record could not be confirmed
 	running    atomic.Bool // the goroutine that encodes is there
 	wake       chan struct{}
 	stop       chan struct{} // closed to end its pause
@@ -87,6 +90,8 @@ type DB struct {
 	generation   atomic.Uint64         // salts of the WAL that the trail follows
 	exclusiveEnd atomic.Uint32         // last commit frame under locking_mode=EXCLUSIVE, which has no wal-index
 	broken       atomic.Pointer[error] // why the last catch-up beside the writer stopped
+	detached     atomic.Bool           // det is there, and the policy is to go on
+	refusing     atomic.Bool           // the policy is to refuse, and that was logged
 	sealing      sealing
 }
 
@@ -155,7 +160,7 @@ func (db *DB) closeTrail() error {
 // stampClean notes how the database looks now that everything in it is
 // recorded, so that the next process to open it need not compare it.
 func (db *DB) stampClean() error {
-	if !db.attached || db.doubt {
+	if !db.attached || db.doubt || db.det != nil {
 		return nil
 	}
 	if err := db.lock(); err != nil {
@@ -217,6 +222,20 @@ func (db *DB) lock() error {
 	}
 	db.last = db.w.Committed()
 	return nil
+}
+
+// lockAnew is lock for a trail that may have to be opened again: a sync failed,
+// or a write that could not be undone, and what the file has now is found out
+// by reading it.
+func (db *DB) lockAnew() error {
+	err := db.lock()
+	if errors.Is(err, journal.ErrFailed) {
+		db.closeTrail()
+		if err = db.openTrail(false); err == nil {
+			err = db.lock()
+		}
+	}
+	return err
 }
 
 func (db *DB) unlock() { db.w.Unlock() }
@@ -299,11 +318,14 @@ func (db *DB) Attached() bool {
 
 // Problem is why the capture is behind, nil when it is not.
 func (db *DB) Problem() error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.det != nil {
+		return &detachedError{*db.pending()}
+	}
 	if err := db.broken.Load(); err != nil {
 		return *err
 	}
-	db.mu.Lock()
-	defer db.mu.Unlock()
 	if db.doubt || db.suspect {
 		return errors.New("the database was changed without pagetrail; what differs is recorded with the next write")
 	}

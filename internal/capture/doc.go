@@ -37,6 +37,14 @@
 // closed, and for whoever asks for a position it runs within the call. See
 // https://sqlite.org/walformat.html.
 //
+// # A trail that cannot be written
+//
+// The [Policy] decides whether the commit is refused or goes on without the
+// trail. In a rollback mode the moments are lock RESERVED, Prepare and Sync; a
+// refusal there has SQLite roll back. In WAL mode they are the first frame of a
+// transaction, and what would overwrite frames that are not recorded: a
+// checkpoint, a new header, a cut. See permit and excuse.
+//
 // # The page table
 //
 // The file "pages" in the trail has a 128-bit hash of every page of the

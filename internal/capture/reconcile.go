@@ -23,6 +23,11 @@ type view struct {
 // stands still: RESERVED, or WAL_WRITE, or the lock of a checkpoint, or EXCLUSIVE
 // at the end of the playback of a hot journal. The steps:
 //
+//  0. The trail could not be written, and the policy was to go on. What the WAL
+//     still has is recorded by step 3. Once a checkpoint was let pass there is
+//     nothing but the database that has the transactions: step 6, and no other,
+//     since a state which the database happened to come back to does not mean
+//     that SQLite lost those between.
 //  1. A prepared record without its mark: its connection died, or could not
 //     write the mark, between the preparation and the end of the commit. If the
 //     database is in the state that the record leads to, SQLite kept the
@@ -52,6 +57,7 @@ func (db *DB) reconcile(src files) error {
 	if err != nil {
 		return err
 	}
+	db.recallDetachment() // 0
 	var suspect map[uint32]bool
 	if db.w.Prepared() { // 1
 		if suspect, err = db.decide(v); err != nil {
@@ -63,6 +69,8 @@ func (db *DB) reconcile(src files) error {
 		err = db.compareWith(v, true, suspect) // 6
 	case db.last.TXID == 0: // 2
 		err = db.adopt(v)
+	case db.det != nil && db.det.Merged: // 0
+		err = db.compare(v) // 6
 	case !db.agrees(src, v): // 3, 4
 		var found bool
 		if found, err = db.align(src); err == nil && !found { // 5
@@ -82,13 +90,18 @@ func (db *DB) reconcile(src files) error {
 	if v.origin.WAL {
 		db.generation.Store(saltKey(v.origin.Salt))
 		src.stable = true
-		return db.catchUp(src)
+		if err := db.catchUp(src); err != nil || db.doubt {
+			return err
+		}
+		return db.reattached()
 	}
 	if st := &db.table.stamp; !st.WALEmpty {
 		st.goesWith(v.origin)
-		return db.table.writeStamp()
+		if err := db.table.writeStamp(); err != nil {
+			return err
+		}
 	}
-	return nil
+	return db.reattached()
 }
 
 // setDoubt says whether trail and database have to be reconciled again.
@@ -197,7 +210,14 @@ func (db *DB) decide(v view) (suspect map[uint32]bool, err error) {
 	}
 	p, before := db.w.Last(), db.w.Committed()
 	same := p.PageCount == v.count && p.PageSize == v.size
+	known := db.confirmed
+	db.confirmed = journal.Tx{}
 	switch {
+	case known.TXID != 0 && known.TXID == p.TXID && known.Time == p.Time && known.Sum == p.Sum:
+		err = db.w.Confirm() // committed by ourselves, before the trail failed
+		if err != nil {
+			db.confirmed = known
+		}
 	case same && p.Sum == sum:
 		err = db.w.Confirm()
 	case same && !v.origin.WAL && p.Origin.ChangeCounter == v.origin.ChangeCounter && before.Origin.ChangeCounter != v.origin.ChangeCounter:
@@ -404,6 +424,11 @@ func (db *DB) recordCatchUp(v view, sum diff.Sum, changed []entry) (journal.Tx, 
 	if v.count == 0 {
 		tx.PageSize = db.last.PageSize
 	}
+	why := "the database was changed without pagetrail; recorded what differs"
+	if db.det != nil {
+		tx.Note = db.det.note()
+		why = "the database was changed while the trail could not be written; recorded what differs"
+	}
 	tx, pages, err := db.b.record(db.w, db.table, db.last, tx, nos, viewSource{v}, false)
 	if err != nil {
 		db.w.Reset()
@@ -412,8 +437,7 @@ func (db *DB) recordCatchUp(v view, sum diff.Sum, changed []entry) (journal.Tx, 
 	if err := db.w.Flush(); err != nil {
 		return tx, err
 	}
-	db.opt.Log.Warn("the database was changed without pagetrail; recorded what differs",
-		"database", db.path, "txid", tx.TXID, "pages", pages)
+	db.opt.Log.Warn(why, "database", db.path, "txid", tx.TXID, "pages", pages, "note", tx.Note)
 	return tx, nil
 }
 

@@ -52,6 +52,8 @@ type stamp struct {
 	// (synchronous=OFF): after a power cut nothing that was found of it before
 	// can be believed, so it is compared as a whole when it is opened.
 	Loose bool
+	// Detachment says that commits go on without the trail.
+	Detachment Detachment
 }
 
 // fileID recognises a file that nobody has written to meanwhile.
@@ -104,17 +106,23 @@ func (t *table) close() error { return t.file.Close() }
 func (t *table) reload() error {
 	t.forget()
 	t.valid = false
-	t.stamp = stamp{}
+	var err error
+	t.stamp, t.valid, err = readStamp(t.file)
+	return err
+}
+
+// readStamp reads the stamp of a table; ok is false when there is none.
+func readStamp(r io.ReaderAt) (s stamp, ok bool, err error) {
 	var b [tableHeader]byte
-	n, err := t.file.ReadAt(b[:], 0)
+	n, err := r.ReadAt(b[:], 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read the page table: %w", err)
+		return s, false, fmt.Errorf("read the page table: %w", err)
 	}
 	if n < tableHeader {
-		return nil
+		return s, false, nil
 	}
-	t.stamp, t.valid = parseStamp(b[:])
-	return nil
+	s, ok = parseStamp(b[:])
+	return s, ok, nil
 }
 
 // forget drops all chunks, unwritten changes included.
@@ -141,6 +149,7 @@ func parseStamp(b []byte) (s stamp, ok bool) {
 		WAL: flags&4 != 0, Salt: [2]uint32{le.Uint32(b[96:]), le.Uint32(b[100:])}, Frame: le.Uint32(b[104:]),
 		Checksum: [2]uint32{le.Uint32(b[108:]), le.Uint32(b[112:])}, ChangeCounter: le.Uint32(b[116:]),
 	}
+	s.Detachment.parse(b[120:])
 	return s, true
 }
 
@@ -181,6 +190,7 @@ func (s *stamp) append(b []byte) []byte {
 	for _, v := range []uint32{o.Salt[0], o.Salt[1], o.Frame, o.Checksum[0], o.Checksum[1], o.ChangeCounter} {
 		b = le.AppendUint32(b, v)
 	}
+	b = s.Detachment.append(b)
 	b = append(b, make([]byte, tableHeader-4-(len(b)-start))...)
 	return le.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"maps"
 	"math"
 	"runtime"
 	"slices"
@@ -278,13 +279,41 @@ func (l *commitLog) add(frame uint32, c commitNote) {
 	l.log[frame] = c
 }
 
-// take returns and forgets what is known of the commit at frame.
-func (l *commitLog) take(frame uint32) commitNote {
+// at returns what is known of the commit at frame.
+func (l *commitLog) at(frame uint32) commitNote {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := l.log[frame]
-	delete(l.log, frame)
-	return c
+	return l.log[frame]
+}
+
+// forget drops what is known of the commits up to frame: they are recorded.
+func (l *commitLog) forget(frame uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	maps.DeleteFunc(l.log, func(f uint32, _ commitNote) bool { return f <= frame })
+}
+
+// list is what is known, in the order of the frames.
+func (l *commitLog) list() []commitNote {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.inOrder()
+}
+
+func (l *commitLog) inOrder() []commitNote {
+	all := make([]commitNote, 0, len(l.log))
+	for _, frame := range slices.Sorted(maps.Keys(l.log)) {
+		all = append(all, l.log[frame])
+	}
+	return all
+}
+
+// drain returns what is known and forgets it.
+func (l *commitLog) drain() []commitNote {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer clear(l.log)
+	return l.inOrder()
 }
 
 // clear forgets everything, at the begin of a generation.

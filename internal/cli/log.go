@@ -45,10 +45,11 @@ size of the database after it, kind and note, with restore points in their place
 Newest last, so that what just happened stands above the prompt. Without --since,
 --until or --limit the last 20 are listed; with --since or --until all that match.
 
-KIND is commit; catch-up (what a program without pagetrail changed, several commits
-in one); physical (bytes changed without a commit); base (the database was there
-before its trail: all pages at once). A ! marks a transaction with 8 times the pages
-or bytes of what is usual before it.
+KIND is commit; catch-up (several commits in one: of a program without pagetrail, or
+merged because the trail could not be written, and then NOTE says so); physical (bytes
+changed without a commit); base (the database was there before its trail: all pages at
+once). A ! marks a transaction with 8 times the pages or bytes of what is usual before
+it.
 
 Damaged or missing files do not end the list: what they held is reported in place.
 

@@ -6,11 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pagetrail/pagetrail/internal/ui"
 	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/vfs"
 )
 
 type statusOptions struct{ trailOptions }
@@ -30,7 +32,10 @@ is made of, how its tail ends, and how much it takes.
 A torn tail is what a crash leaves at the end of the file that grows: the next
 program that writes cuts it off, and nothing committed is lost by that. A prepared
 transaction is in the middle of its commit, or was when its program died; whether
-it counts is decided by the next program that opens the database.`,
+it counts is decided by the next program that opens the database.
+
+DETACHED says that commits go on without the trail, as full=detach has it while the
+trail cannot be written.`,
 		run: o.run,
 	})
 }
@@ -51,8 +56,36 @@ type statusJSON struct {
 	TrailBytes   int64              `json:"trail_bytes"`
 	PatchBytes   int64              `json:"patch_bytes"`
 	Gaps         []gapJSON          `json:"gaps"`
+	Detached     *detachedJSON      `json:"detached,omitempty"`
 
 	lost error // what the gaps come to
+}
+
+// detachedJSON says that commits go on without the trail.
+type detachedJSON struct {
+	Since        string       `json:"since"`
+	After        journal.TXID `json:"after"`
+	Reason       string       `json:"reason"`
+	Transactions uint64       `json:"transactions"`
+	Merged       bool         `json:"merged"`
+	First        string       `json:"first,omitempty"`
+	Last         string       `json:"last,omitempty"`
+
+	since time.Time
+}
+
+func newDetachedJSON(d *vfs.Detached) *detachedJSON {
+	if d == nil {
+		return nil
+	}
+	j := &detachedJSON{
+		Since: journal.TimeOf(d.Since).String(), After: d.After, Reason: d.Reason,
+		Transactions: d.Transactions, Merged: d.Merged, since: d.Since,
+	}
+	if d.Transactions > 0 {
+		j.First, j.Last = journal.TimeOf(d.First).String(), journal.TimeOf(d.Last).String()
+	}
+	return j
 }
 
 type statusPositionJSON struct {
@@ -139,6 +172,11 @@ func gatherStatus(ctx context.Context, t *openedTrail) (*statusJSON, error) {
 		return nil, err
 	}
 	s.Gaps, s.lost = newWindowJSON("", all).Gaps, lost(all)
+	detached, err := vfs.ReadDetached(t.Dir())
+	if err != nil {
+		return nil, err
+	}
+	s.Detached = newDetachedJSON(detached)
 	return s, s.countFiles(t)
 }
 
@@ -221,14 +259,30 @@ func (s *statusJSON) showPosition(env *Env, f *facts) {
 	f.add("identity", "%s, timeline %d, format %d", s.Position.Database, s.Position.Timeline, s.Format)
 	if s.Last == nil {
 		f.add("position", "no transactions yet")
+		s.showDetached(env, f)
 		return
 	}
 	at := journalTime(s.Last.Time)
 	f.styled(ui.Bold, "position", "transaction %d of %s, %s", s.Position.TXID, env.showTime(at), env.ago(at))
+	s.showDetached(env, f)
 	f.add("state", "%s in %s of %d bytes", ui.Bytes(s.Last.SizeBytes), ui.Plural(s.Last.PageCount, "page", "pages"), s.Last.PageSize)
 	if s.Position.Sum != "" {
 		f.add("checksum", "%s", s.Position.Sum)
 	}
+}
+
+func (s *statusJSON) showDetached(env *Env, f *facts) {
+	d := s.Detached
+	if d == nil {
+		return
+	}
+	f.styled(ui.Bad, "DETACHED", "since %s: the trail cannot be written (%s)", env.showTime(d.since), ui.Clean(d.Reason))
+	what := "the WAL still has them"
+	if d.Merged {
+		what = "they will be one catch-up"
+	}
+	f.styled(ui.Bad, "", "%s committed without it; with the next write after there is room it takes them in, and %s",
+		ui.Plural(d.Transactions, "transaction", "transactions"), what)
 }
 
 func (s *statusJSON) showFiles(f *facts) {

@@ -58,6 +58,9 @@ type Op struct {
 	Name string // below the root; of a rename the new name
 	Off  int64  // write, read; the size for a truncate
 	Len  int    // write, read
+	// Grows says that it takes room: the file is made, or written beyond its
+	// end. A full disk refuses these.
+	Grows bool
 }
 
 // Fault is what is to become of an operation; the zero value lets it be.
@@ -169,11 +172,16 @@ func (d *Disk) Ops() int {
 // begin counts an operation and asks what is to become of it. The caller holds
 // d.mu.
 func (d *Disk) begin(kind Kind, name string, off int64, n int) Fault {
+	return d.beginOp(Op{Kind: kind, Name: name, Off: off, Len: n, Grows: kind == Create || kind == Mkdir})
+}
+
+func (d *Disk) beginOp(op Op) Fault {
 	if d.stopped {
 		return Fault{Err: ErrStopped}
 	}
+	op.N = d.ops
 	d.ops++
-	return d.ask(Op{N: d.ops - 1, Kind: kind, Name: name, Off: off, Len: n})
+	return d.ask(op)
 }
 
 // ask tells an operation. The caller holds d.mu.

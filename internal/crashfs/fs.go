@@ -173,7 +173,11 @@ func (f *file) do(kind Kind, off int64, n int, fn func(Fault) error) error {
 	}
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
-	fault := f.d.begin(kind, rel, off, n)
+	size := int64(len(f.n.data))
+	fault := f.d.beginOp(Op{
+		Kind: kind, Name: rel, Off: off, Len: n,
+		Grows: kind == Write && off+int64(n) > size || kind == Truncate && off > size,
+	})
 	if fault.Err != nil && !fault.Done && fault.Part == 0 {
 		return pathError(kind, f.name, fault.Err)
 	}

@@ -16,8 +16,9 @@ type setup struct {
 	fresh         bool // with existing: nothing was done through our VFS yet
 	conns         int
 	inline        bool
-	seal          int64 // bytes of a tail that is full; default 16 KiB
-	cuts          int   // clones at each operation that changes anything
+	seal          int64  // bytes of a tail that is full; default 16 KiB
+	params        string // of the DSN, more
+	cuts          int    // clones at each operation that changes anything
 }
 
 func (s setup) String() string {

@@ -255,9 +255,9 @@ func (w *world) create(vfsName string) error {
 
 func (w *world) params() string {
 	if w.set.inline {
-		return "&encode=inline"
+		return "&encode=inline" + w.set.params
 	}
-	return ""
+	return w.set.params
 }
 
 func (w *world) reopen(i int) error {
