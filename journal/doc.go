@@ -10,11 +10,13 @@
 // bytes.
 //
 //	mydb-pagetrail/
-//	   identity                    database ID, timeline
+//	   identity                    database ID, timeline, where it began
 //	   0000000000000001.seg        sealed: transactions 1 to 1999
 //	   00000000000007d0.seg        the tail, from transaction 2000 on
 //	   00000000000007cf.base       all pages after transaction 1999
-//	   lock, lock-seal, lock-base
+//	   left                        up to where others may have it
+//	   branch-00000001             what timeline 1 had beyond timeline 2
+//	   lock, lock-seal, …
 //
 // # The format
 //
@@ -45,6 +47,12 @@
 // A [Trail] reads the directory, also while others write: it takes no lock and answers from what it saw at [Open] or
 // the last [Trail.Refresh]. [Trail.Records] yields committed records only. A [SegmentReader] reads one segment and a
 // [BaseReader] one base from anywhere that has an [io.ReaderAt].
+//
+// # Timelines
+//
+// A database may lose transactions that were shipped, when a disk lied about what it had synced. Others keep what they
+// have, so [Writer.TakeBack] ends the timeline and begins the next; what the ended one had beyond that is a branch, see
+// [Trail.Branches], which [Open] opens as a trail.
 //
 // # What is guaranteed
 //

@@ -17,6 +17,7 @@ type Identity struct {
 	Database DatabaseID `json:"database"`
 	Timeline Timeline   `json:"timeline"`
 	Parent   *Position  `json:"parent,omitempty"` // of a fork
+	Common   *Position  `json:"common,omitempty"` // of a branch: the last state that it shares with the next timeline
 }
 
 // maxIdentity bounds the file: this version's is under 400 bytes, a newer one must be readable far
@@ -47,8 +48,10 @@ func ParseIdentity(data []byte) (Identity, error) {
 	if id.Format < 1 || id.Timeline < 1 || id.Database == (DatabaseID{}) {
 		return Identity{}, because(ErrCorrupt, "identity without format, database or timeline")
 	}
-	if p := id.Parent; p != nil && (p.TXID > MaxTXID || p.Timeline < 1 || p.Database == (DatabaseID{})) {
-		return Identity{}, because(ErrCorrupt, "identity: parent position")
+	for _, p := range []*Position{id.Parent, id.Common} {
+		if p != nil && (p.TXID > MaxTXID || p.Timeline < 1 || p.Database == (DatabaseID{})) {
+			return Identity{}, because(ErrCorrupt, "identity: parent or common position")
+		}
 	}
 	return id, nil
 }

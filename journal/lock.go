@@ -123,8 +123,13 @@ func (w *Writer) Unlock() {
 //  3. If bytes that are no block follow the last whole one, a crash came into a write: keep them aside, cut.
 //  4. If a base is beyond the last record, a crash came between making it and its record: remember it, so
 //     that it is removed before another transaction takes that number.
+//  5. If there is a branch of the timeline that is still the trail's, a crash came into a Fork: finish it.
 func (w *Writer) look() (moved bool, err error) {
+	var fork *Position
 	if w.tail == nil {
+		if fork, err = w.forked(); err != nil {
+			return false, err
+		}
 		if err := w.openTail(); err != nil {
 			return false, err
 		}
@@ -134,6 +139,11 @@ func (w *Writer) look() (moved bool, err error) {
 	}
 	if !moved {
 		return false, nil
+	}
+	if !w.fresh {
+		if fork, err = w.forked(); err != nil { // the tail may have been cut, and gone on in another timeline
+			return false, err
+		}
 	}
 	if w.tail, err = w.followTail(); err != nil {
 		return false, err
@@ -153,6 +163,9 @@ func (w *Writer) look() (moved bool, err error) {
 		w.fresh = false
 	}
 	w.adopt()
+	if fork != nil {
+		return true, w.finishFork(*fork)
+	}
 	return true, nil
 }
 

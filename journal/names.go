@@ -14,11 +14,14 @@ const (
 	sealLockName = "lock-seal" // held by who seals or prunes
 	baseLockName = "lock-base" // held by who writes a base
 
+	leftLockName = "lock-left" // held by who marks what leaves the trail, and who takes transactions back
+
 	segmentSuffix = ".seg"
 	baseSuffix    = ".base"
 	sealingSuffix = ".seg.sealing" // a segment being sealed: the next Seal goes on with it
 	basingSuffix  = ".base.writing"
-	cutPrefix     = "cut-" // bytes taken off a tail, named for when (µs)
+	cutPrefix     = "cut-"    // bytes taken off a tail, named for when (µs)
+	branchPrefix  = "branch-" // directory of what a timeline had beyond the next one
 )
 
 func segmentName(first TXID) string { return fmt.Sprintf("%016x%s", uint64(first), segmentSuffix) }

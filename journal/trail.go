@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"slices"
 	"sync"
@@ -51,14 +52,33 @@ func Open(dir string, o *ReadOptions) (*Trail, error) {
 	if err != nil {
 		return nil, err
 	}
+	if id.Common != nil {
+		if t.fs, err = newBranchFS(t.fs, dir, &id); err != nil {
+			return nil, err
+		}
+	}
+	if t.names, t.tail, err = t.load(&id); err != nil {
+		return nil, err
+	}
 	t.id.Store(&id)
-	if t.names, err = list(t.fs, dir); err != nil {
-		return nil, err
-	}
-	if t.tail, err = t.opener(&id).last(t.names); err != nil {
-		return nil, err
-	}
 	return t, nil
+}
+
+// load reads directory and tail of the trail of that identity, and the identity again when a fork came between.
+func (t *Trail) load(id *Identity) (names *listing, last *tail, err error) {
+	for {
+		if names, err = list(t.fs, t.dir); err == nil {
+			last, err = t.opener(id).last(names)
+		}
+		if !errors.Is(err, ErrForeign) {
+			return names, last, err
+		}
+		now, ierr := readIdentity(t.fs, t.dir)
+		if ierr != nil || now.Database != id.Database || now.Timeline <= id.Timeline {
+			return names, last, err
+		}
+		*id = now
+	}
 }
 
 // Close releases what the trail holds open. Iterations under way go on.
@@ -90,8 +110,12 @@ func (t *Trail) Refresh() error {
 	t.stale = true
 	if t.failed == nil {
 		if _, err := t.fs.Stat(t.tail.path); err == nil {
+			before := t.tail.st.txid
 			t.failed = t.refresh()
-			return t.failed
+			if !errors.Is(t.failed, ErrForeign) && (t.failed != nil || t.tail.st.txid >= before) {
+				return t.failed
+			}
+			// Transactions were taken back, or the tail is of a later timeline: it may be another's history now.
 		}
 	}
 	t.failed = t.reopen()
@@ -121,11 +145,7 @@ func (t *Trail) reopen() error {
 	if old := t.id.Load(); id.Database != old.Database {
 		return &Error{Path: t.dir, Offset: -1, Hint: "open it anew", Err: because(ErrForeign, "the trail was replaced by one of database %v", id.Database)}
 	}
-	names, err := list(t.fs, t.dir)
-	if err != nil {
-		return err
-	}
-	tail, err := t.opener(&id).last(names)
+	names, tail, err := t.load(&id)
 	if err != nil {
 		return err
 	}

@@ -123,6 +123,9 @@ func OpenWriter(dir string, o *WriterOptions) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if id.Common != nil {
+		return nil, &Error{Path: dir, Offset: -1, Err: errors.New("a branch is not written to"), Hint: "hydrate it, and write to that"}
+	}
 	w.identity = id
 	return w, nil
 }
@@ -143,7 +146,8 @@ func (w *Writer) Close() error {
 	return err
 }
 
-// Identity is what the identity file said when the writer was opened.
+// Identity is what the identity file said when the writer was opened, or at the last Lock when another writer had
+// begun a timeline, or after the last Fork.
 func (w *Writer) Identity() Identity { return w.identity }
 
 // Dir is the directory as given to OpenWriter.

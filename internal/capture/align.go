@@ -206,16 +206,62 @@ func (db *DB) commonState(fs *fileStates, durable journal.TXID) (last journal.Tx
 	return last, at, nil
 }
 
-// cutAfter removes the records after id, which SQLite has lost.
+// cutAfter removes the records after id, which SQLite has lost. When any were
+// shipped, so that others may have them, the timeline ends there.
 func (db *DB) cutAfter(id journal.TXID) error {
-	lost := db.last.TXID
-	if err := db.w.CutAfter(id); err != nil {
+	lost, was := db.last.TXID, db.w.Identity().Timeline
+	if err := db.settleForFork(); err != nil {
+		return err
+	}
+	shipped, err := db.w.TakeBack(id)
+	if err != nil {
 		return fmt.Errorf("take back the transactions after %d, which the database lost: %w", uint64(id), err)
+	}
+	if shipped != 0 {
+		db.forked(was, max(lost, shipped))
+		return nil
 	}
 	db.last = db.w.Committed()
 	db.b.recent.drop()
 	db.opt.Log.Warn("the database lost transactions that the trail had; they are kept aside",
 		"database", db.path, "after", uint64(id), "up to", uint64(lost))
+	return nil
+}
+
+// settleForFork makes durable what decides about the records that stay: none of
+// them can be taken back once another timeline goes on from there.
+func (db *DB) settleForFork() error {
+	if err := db.settleFiles(); err != nil {
+		return fmt.Errorf("sync the database before its trail takes back what it lost: %w", err)
+	}
+	return nil
+}
+
+// forked takes note of a new timeline.
+func (db *DB) forked(was journal.Timeline, lost journal.TXID) {
+	db.last = db.w.Committed()
+	db.b.recent.drop()
+	db.opt.Log.Error("the database lost transactions that were shipped already: the timeline ends, another begins; those that the trail had are kept as a branch",
+		"database", db.path, "timeline", int(was), "after", uint64(db.last.TXID), "up to", uint64(lost), "now timeline", int(db.w.Identity().Timeline))
+}
+
+// overtaken begins a timeline when more was shipped than the trail has, now
+// that nothing more will be taken back: what is recorded next must not have the
+// number of a transaction that others know. A power cut took it from the trail
+// and from SQLite's files alike, which a disk has to lie for.
+func (db *DB) overtaken() error {
+	shipped, err := db.w.Shipped()
+	if err != nil || shipped.TXID <= db.last.TXID {
+		return err
+	}
+	if err := db.settleForFork(); err != nil {
+		return err
+	}
+	was := db.w.Identity().Timeline
+	if err := db.w.Fork(db.last.TXID); err != nil {
+		return fmt.Errorf("end timeline %d, of which more was shipped than the trail has: %w", was, err)
+	}
+	db.forked(was, shipped.TXID)
 	return nil
 }
 

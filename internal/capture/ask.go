@@ -41,6 +41,9 @@ func (db *DB) ask(src files) error {
 		if !v.origin.WAL {
 			return nil
 		}
+		if shipped, err := db.w.Shipped(); err != nil || shipped.TXID > db.last.TXID {
+			return err // a new timeline is for a write to begin
+		}
 		if !db.agrees(src, v) {
 			// A process that was killed between its write to the trail and the
 			// one to the page table, for instance.

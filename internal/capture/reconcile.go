@@ -47,7 +47,9 @@ type view struct {
 //     journal that had been removed, from the database file; SQLite does not
 //     have these transactions, so the records go too. Or it took records, or
 //     the note of who began the WAL, from the trail; then the WAL has what is
-//     missing.
+//     missing. Records that go and were shipped end the timeline: the trail keeps
+//     them as a branch and begins the next, see journal.Writer.Fork. So does one
+//     that ends before what was shipped: then a disk lied about its syncs.
 //  6. Anything else: a rolled-back hot journal, whose free-list leaves are not
 //     restored, writers without the VFS, a file that was replaced or begun
 //     anew. All pages are compared with the table, and what differs is recorded
@@ -78,6 +80,9 @@ func (db *DB) reconcile(src files) error {
 				err = db.compare(v) // 6
 			}
 		}
+	}
+	if err == nil {
+		err = db.overtaken() // 5
 	}
 	if err != nil {
 		return err
@@ -212,7 +217,15 @@ func (db *DB) decide(v view) (suspect map[uint32]bool, err error) {
 	same := p.PageCount == v.count && p.PageSize == v.size
 	known := db.confirmed
 	db.confirmed = journal.Tx{}
+	shipped, err := db.w.Shipped()
+	if err != nil {
+		return nil, err
+	}
 	switch {
+	case shipped.TXID > p.TXID || shipped.TXID == p.TXID && (shipped.Time != p.Time || shipped.Sum != p.Sum):
+		// A power cut took from the trail what had been put in the place of this
+		// record, or what came after it, and that was shipped.
+		err = db.w.Drop()
 	case known.TXID != 0 && known.TXID == p.TXID && known.Time == p.Time && known.Sum == p.Sum:
 		err = db.w.Confirm() // committed by ourselves, before the trail failed
 		if err != nil {
@@ -255,6 +268,9 @@ func (db *DB) lastPages(pages map[uint32]bool) error {
 
 // adopt makes the pages of v the base of an empty trail (step 2).
 func (db *DB) adopt(v view) error {
+	if err := db.overtaken(); err != nil {
+		return err
+	}
 	if err := db.table.reset(); err != nil {
 		return err
 	}
@@ -353,6 +369,9 @@ func (db *DB) compare(v view) error {
 // compareWith is compare with a table that is trusted or not, save for the
 // pages suspect: those are recorded whatever the table says.
 func (db *DB) compareWith(v view, trusted bool, suspect map[uint32]bool) error {
+	if err := db.overtaken(); err != nil {
+		return err
+	}
 	var sum, expect diff.Sum
 	var changed []entry
 	expect = db.last.Sum

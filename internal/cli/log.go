@@ -51,6 +51,8 @@ changed without a commit); base (the database was there before its trail: all pa
 once). A ! marks a transaction with 8 times the pages or bytes of what is usual before
 it.
 
+A line between transactions says that another timeline begins: see status --help.
+
 Damaged or missing files do not end the list: what they held is reported in place.
 
 ` + timeHelp + "\n\n" + trailHelp,

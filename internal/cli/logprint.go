@@ -2,7 +2,9 @@ package cli
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/pagetrail/pagetrail/internal/ui"
@@ -22,11 +24,15 @@ func (o *logOptions) printer(env *Env, t *journal.Trail, last journal.TXID) (log
 	if err != nil {
 		return nil, err
 	}
+	forks, err := forksByTXID(t)
+	if err != nil {
+		return nil, err
+	}
 	if o.json {
-		return &logJSON{w: bufio.NewWriter(env.Out), points: points}, nil
+		return &logJSON{w: bufio.NewWriter(env.Out), points: points, forks: forks, reverse: o.reverse}, nil
 	}
 	return &logTable{
-		env: env, points: points, reverse: o.reverse, days: env.OutTerm,
+		env: env, points: points, forks: forks, reverse: o.reverse, days: env.OutTerm,
 		table: ui.NewTable(env.Out, env.painter(env.OutTerm), env.tableWidth(),
 			ui.Column{Title: "TXID", Right: true, Min: len(fmt.Sprint(last))}, ui.Column{Title: "TIME"},
 			ui.Column{Title: "PAGES", Right: true}, ui.Column{Title: "PATCH", Right: true, Min: len("999 kB")},
@@ -53,6 +59,7 @@ type logTable struct {
 	env     *Env
 	table   *ui.Table
 	points  map[journal.TXID][]journal.Point
+	forks   map[journal.TXID][]journal.Branch
 	reverse bool
 	days    bool
 	day     string
@@ -68,7 +75,7 @@ func (l *logTable) row(r logRow) error {
 	}
 	// A point names the state after its transaction, so it stands on the newer side of it.
 	if l.reverse {
-		if err := l.pointRows(r.tx.TXID); err != nil {
+		if err := errors.Join(l.forkLines(r.tx.TXID), l.pointRows(r.tx.TXID)); err != nil {
 			return err
 		}
 	}
@@ -78,9 +85,41 @@ func (l *logTable) row(r logRow) error {
 		ui.Cell{Text: ui.BytesColumn(sizeOf(r.tx))}, kindCell(r.tx.Kind), ui.Cell{Text: ui.Clean(r.tx.Note)},
 	)
 	if err == nil && !l.reverse {
-		err = l.pointRows(r.tx.TXID)
+		err = errors.Join(l.pointRows(r.tx.TXID), l.forkLines(r.tx.TXID))
 	}
 	return err
+}
+
+// forkLines say that the timeline ended after a transaction, and what it had beyond that.
+func (l *logTable) forkLines(id journal.TXID) error {
+	for _, b := range l.forks[id] {
+		err := l.table.Line(ui.Cell{Text: fmt.Sprintf("── timeline %d ── %s ──", b.Common.Timeline+1, forkText(b)), Style: ui.Warn})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forkText says why a timeline ended, and where the rest of it is.
+func forkText(b journal.Branch) string {
+	if b.Last == b.Common.TXID {
+		return fmt.Sprintf("the database lost what was shipped of timeline %d after %d, and this trail too", b.Common.Timeline, b.Common.TXID)
+	}
+	row := logRow{lostFrom: b.Common.TXID + 1, lostTo: b.Last}
+	return fmt.Sprintf("the database lost %s of timeline %d, already shipped; kept in %s", row.lostRange(), b.Common.Timeline, filepath.Base(b.Dir))
+}
+
+func forksByTXID(t *journal.Trail) (map[journal.TXID][]journal.Branch, error) {
+	all, err := t.Branches()
+	if err != nil {
+		return nil, err
+	}
+	m := make(map[journal.TXID][]journal.Branch)
+	for _, b := range all {
+		m[b.Common.TXID] = append(m[b.Common.TXID], b)
+	}
+	return m, nil
 }
 
 // mark makes a number stand out, with a sign that a pipe keeps.
@@ -148,8 +187,35 @@ func (l *logTable) flush() error { return l.table.Flush() }
 // logJSON writes one object a row. Transactions that cannot be read are an object too, so that a
 // program need not count to see that something is missing.
 type logJSON struct {
-	w      *bufio.Writer
-	points map[journal.TXID][]journal.Point
+	w       *bufio.Writer
+	points  map[journal.TXID][]journal.Point
+	forks   map[journal.TXID][]journal.Branch
+	reverse bool
+}
+
+// forkJSON stands in a log where a timeline ended.
+type forkJSON struct {
+	Timeline journal.Timeline `json:"timeline"`         // that begins
+	After    journal.TXID     `json:"after"`            // the last transaction of the one before that counts
+	Lost     journal.TXID     `json:"lost"`             // transactions that are kept in the branch
+	Branch   string           `json:"branch,omitempty"` // directory
+}
+
+func newForkJSON(b journal.Branch) forkJSON {
+	j := forkJSON{Timeline: b.Common.Timeline + 1, After: b.Common.TXID, Lost: b.Last - b.Common.TXID}
+	if j.Lost > 0 {
+		j.Branch = b.Dir
+	}
+	return j
+}
+
+func (l *logJSON) forkRows(id journal.TXID) error {
+	for _, b := range l.forks[id] {
+		if err := writeJSON(l.w, newForkJSON(b)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lostJSON stands in a log for transactions that could not be read.
@@ -168,7 +234,10 @@ func (l *logJSON) row(r logRow) error {
 	for _, p := range l.points[r.tx.TXID] {
 		j.Points = append(j.Points, p.Name)
 	}
-	return writeJSON(l.w, j)
+	if l.reverse {
+		return errors.Join(l.forkRows(r.tx.TXID), writeJSON(l.w, j))
+	}
+	return errors.Join(writeJSON(l.w, j), l.forkRows(r.tx.TXID))
 }
 
 func (l *logJSON) flush() error { return l.w.Flush() }

@@ -34,6 +34,11 @@ program that writes cuts it off, and nothing committed is lost by that. A prepar
 transaction is in the middle of its commit, or was when its program died; whether
 it counts is decided by the next program that opens the database.
 
+A fork says that the database lost transactions which were shipped already, as happens
+when a disk lies about what it has written. The timeline ended there and the next began;
+what was lost is kept in a branch, a directory of the trail that hydrate, log and the
+others take as a trail.
+
 DETACHED says that commits go on without the trail, as full=detach has it while the
 trail cannot be written.`,
 		run: o.run,
@@ -42,21 +47,25 @@ trail cannot be written.`,
 
 // statusJSON is what status --json answers.
 type statusJSON struct {
-	Trail        string             `json:"trail"`
-	Database     string             `json:"database,omitempty"`
-	DatabaseSize *int64             `json:"database_file_bytes"`
-	Format       int                `json:"format"`
-	Position     statusPositionJSON `json:"position"`
-	Last         *txJSON            `json:"last"`
-	Tail         *tailJSON          `json:"tail"`
-	Ended        fileSetJSON        `json:"ended"`
-	Sealed       fileSetJSON        `json:"sealed"`
-	Bases        fileSetJSON        `json:"bases"`
-	Points       int                `json:"points"`
-	TrailBytes   int64              `json:"trail_bytes"`
-	PatchBytes   int64              `json:"patch_bytes"`
-	Gaps         []gapJSON          `json:"gaps"`
-	Detached     *detachedJSON      `json:"detached,omitempty"`
+	Trail        string              `json:"trail"`
+	Database     string              `json:"database,omitempty"`
+	DatabaseSize *int64              `json:"database_file_bytes"`
+	Format       int                 `json:"format"`
+	Position     statusPositionJSON  `json:"position"`
+	Last         *txJSON             `json:"last"`
+	Tail         *tailJSON           `json:"tail"`
+	Ended        fileSetJSON         `json:"ended"`
+	Sealed       fileSetJSON         `json:"sealed"`
+	Bases        fileSetJSON         `json:"bases"`
+	Points       int                 `json:"points"`
+	TrailBytes   int64               `json:"trail_bytes"`
+	PatchBytes   int64               `json:"patch_bytes"`
+	Gaps         []gapJSON           `json:"gaps"`
+	Detached     *detachedJSON       `json:"detached,omitempty"`
+	Parent       *statusPositionJSON `json:"parent,omitempty"`
+	Forks        []forkJSON          `json:"forks,omitempty"`
+
+	branches []journal.Branch
 
 	lost error // what the gaps come to
 }
@@ -177,6 +186,15 @@ func gatherStatus(ctx context.Context, t *openedTrail) (*statusJSON, error) {
 		return nil, err
 	}
 	s.Detached = newDetachedJSON(detached)
+	if p := id.Parent; p != nil {
+		s.Parent = &statusPositionJSON{Database: p.Database.String(), Timeline: uint32(p.Timeline), TXID: p.TXID, Sum: p.Sum.String()}
+	}
+	if s.branches, err = t.Branches(); err != nil {
+		return nil, err
+	}
+	for _, b := range s.branches {
+		s.Forks = append(s.Forks, newForkJSON(b))
+	}
 	return s, s.countFiles(t)
 }
 
@@ -257,6 +275,12 @@ func (s *statusJSON) showPosition(env *Env, f *facts) {
 		f.add("database", "%s, %s", ui.Clean(filepath.Base(s.Database)), ui.Bytes(*s.DatabaseSize))
 	}
 	f.add("identity", "%s, timeline %d, format %d", s.Position.Database, s.Position.Timeline, s.Format)
+	if s.Parent != nil {
+		f.add("parent", "timeline %d after transaction %d", s.Parent.Timeline, s.Parent.TXID)
+	}
+	for _, b := range s.branches {
+		f.styled(ui.Warn, "fork", "%s", forkText(b))
+	}
 	if s.Last == nil {
 		f.add("position", "no transactions yet")
 		s.showDetached(env, f)

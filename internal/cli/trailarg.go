@@ -24,7 +24,7 @@ func openTrail(ctx context.Context, arg string) (*openedTrail, error) {
 		return nil, err
 	}
 	t, err := openWhole(dir)
-	if errors.Is(err, journal.ErrNotFound) {
+	if errors.Is(err, journal.ErrNotFound) && !exists(filepath.Join(dir, "identity")) {
 		return nil, &hintError{kindf(journal.ErrNotFound, "%s is no trail: it has no file identity", dir), neighbours(dir, beginnings(dir))}
 	}
 	return t, err

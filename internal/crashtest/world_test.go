@@ -106,7 +106,11 @@ func number(c *sqlite3.Conn, sql string) (int, error) {
 
 // trailOf reads the records of a trail after from; none when there is no trail.
 func (m *mount) trailOf(from journal.TXID, fn func(*journal.Trail, *journal.Record) error) error {
-	trail, err := journal.Open(m.trail(), &journal.ReadOptions{FS: m.FS()})
+	return m.recordsOf(m.trail(), from, fn)
+}
+
+func (m *mount) recordsOf(dir string, from journal.TXID, fn func(*journal.Trail, *journal.Record) error) error {
+	trail, err := journal.Open(dir, &journal.ReadOptions{FS: m.FS()})
 	if errors.Is(err, journal.ErrNotFound) {
 		return nil
 	}
@@ -125,8 +129,12 @@ func (m *mount) trailOf(from journal.TXID, fn func(*journal.Trail, *journal.Reco
 	return nil
 }
 
-// replay applies a whole trail and returns its records and the database.
+// replay applies the whole trail and returns its records and the database.
 func (m *mount) replay() (txs []journal.Tx, db []byte, err error) {
+	return m.replayOf(m.Path(trailName))
+}
+
+func (m *mount) replayOf(dir string) (txs []journal.Tx, db []byte, err error) {
 	scratch := crashfs.New("/scratch", "")
 	state, err := apply.OpenState(&apply.StateOptions{FS: scratch.FS(), Dir: "/scratch", CacheBytes: 1 << 20})
 	if err != nil {
@@ -134,7 +142,7 @@ func (m *mount) replay() (txs []journal.Tx, db []byte, err error) {
 	}
 	defer state.Close()
 	ctx := context.Background()
-	err = m.trailOf(1, func(trail *journal.Trail, rec *journal.Record) error {
+	err = m.recordsOf(dir, 1, func(trail *journal.Trail, rec *journal.Record) error {
 		if rec.TXID != journal.TXID(len(txs)+1) {
 			return fmt.Errorf("TXID %d follows %d", rec.TXID, len(txs))
 		}
@@ -174,6 +182,7 @@ type world struct {
 	onCut   func(*world, *cut) error
 	rng     *rand.Rand
 	all     int // kills before every so many operations that change anything, no power cuts
+	every   int // power cuts before every so many only; 0: all
 	first   int // records before the first step
 	changes int // operations so far that change anything
 }
@@ -379,6 +388,11 @@ func (w *world) takeIn(mark int) error {
 func (w *world) hook(op crashfs.Op) crashfs.Fault {
 	if w.onCut == nil || !op.Kind.Changes() {
 		return crashfs.Fault{}
+	}
+	if w.every > 0 {
+		if w.changes++; w.changes%w.every != 0 {
+			return crashfs.Fault{}
+		}
 	}
 	if w.all > 0 {
 		if w.changes++; w.changes%w.all != 0 {

@@ -13,11 +13,14 @@
 //  1. Look: the head and the last batch. The trail must hold the transaction that the archive ends with, else the two
 //     are different histories, and nothing is written.
 //  2. Claim the head. From now on the writer before stops, at its next batch.
-//  3. Bases that the archive lacks, of transactions up to the next batch's last: a base first, so that at no moment
-//     there is a transaction that cannot be restored for want of its base.
-//  4. Options.Sync: the primary makes durable what the batch will hold. So an archive never runs ahead of a primary
+//  3. Options.Sync: the primary makes durable what the batch will hold. So an archive never runs ahead of a primary
 //     that lost power.
-//  5. The batch, created under the name of its first transaction if there is none of that name. When there is one, it
+//  4. The mark in the trail, up to where transactions may have left it (journal.ShipMark), while the trail has them:
+//     should the database lose them yet, its next writer ends the timeline there instead of using their numbers again.
+//     Then Run goes on with the next timeline.
+//  5. Bases that the archive lacks, of transactions up to the batch's last: a base first, so that at no moment there
+//     is a transaction that cannot be restored for want of its base.
+//  6. The batch, created under the name of its first transaction if there is none of that name. When there is one, it
 //     is what an earlier try wrote, or somebody else: its last transaction is compared with the trail's.
 //
 // Each step may be done again, whatever became of it before: nothing is lost, and nothing is there twice, because the

@@ -41,6 +41,9 @@ func (s *Shipper) step(ctx context.Context) (more bool, err error) {
 	if err := s.trail.Refresh(); err != nil {
 		return false, err
 	}
+	if id := s.trail.Identity(); id.Timeline != s.identity.Timeline {
+		s.identity, s.w, s.prev = id, nil, nil // the database lost what was shipped, and the trail goes on without it
+	}
 	if s.w == nil {
 		return true, s.connect(ctx)
 	}
@@ -113,6 +116,11 @@ func (s *Shipper) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if prev != nil {
+		if err := s.leaves(ctx, prev); err != nil {
+			return err
+		}
+	}
 	bases, err := w.Bases(ctx)
 	if err != nil {
 		return err
@@ -174,7 +182,7 @@ func (s *Shipper) begin(ctx context.Context) (journal.TXID, error) {
 	return from, err
 }
 
-// ship sends the next batch, of transactions up to to: steps 3 to 5.
+// ship sends the next batch, of transactions up to to: steps 3 to 6.
 func (s *Shipper) ship(ctx context.Context, to journal.TXID) (err error) {
 	if s.opt.Sync != nil {
 		if err := s.opt.Sync(ctx); err != nil {
@@ -188,6 +196,9 @@ func (s *Shipper) ship(ctx context.Context, to journal.TXID) (err error) {
 	}()
 	b, err := s.trail.WriteBatch(ctx, s.spool, s.prev, s.from, &journal.BatchOptions{Bytes: s.opt.BatchBytes, To: to})
 	if err != nil {
+		return err
+	}
+	if err := s.leaves(ctx, &b); err != nil {
 		return err
 	}
 	if err := s.sendBases(ctx, b.Last); err != nil {

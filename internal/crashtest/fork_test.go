@@ -1,0 +1,231 @@
+package crashtest_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/pagetrail/pagetrail/journal"
+)
+
+// shipper stands for what ships a trail, to somebody who keeps it, without
+// asking the primary to sync first: as if its disk lied.
+type shipper struct {
+	hist  []journal.Tx // what others have: hist[i] has TXID i+1
+	line  journal.Timeline
+	forks int // found with a branch
+	bare  int // found without one: the trail had lost the transactions too
+	kept  int // nothing that was shipped is lost
+}
+
+// ship marks all of the trail as shipped, and takes it.
+func (s *shipper) ship(m *mount) error {
+	mark, err := journal.OpenShipMark(m.Path(trailName), &journal.WriterOptions{FS: m.FS()})
+	if err != nil {
+		return err
+	}
+	txs, _, err := m.replay()
+	if err == nil {
+		last := txs[len(txs)-1]
+		err = mark.Mark(s.line, journal.Shipped{TXID: last.TXID, Time: last.Time, Sum: last.Sum}, nil)
+	}
+	if err = errors.Join(err, mark.Close()); err != nil {
+		return err
+	}
+	s.hist = txs
+	return nil
+}
+
+// TestShippedAndLost cuts the power at random moments while the trail is
+// shipped, of a primary that does not sync for it. Whatever is found: the trail
+// never has another transaction under a number and timeline that was shipped.
+func TestShippedAndLost(t *testing.T) {
+	all := &shipper{}
+	for i, c := range combos() {
+		if c[1] == "OFF" {
+			continue
+		}
+		t.Run(c[0]+"/"+c[1], func(t *testing.T) {
+			temp := tempDir(t)
+			runs := 2
+			if testing.Short() {
+				runs = 1
+			}
+			runs = int(envInt("PAGETRAIL_FORKS", uint64(runs)))
+			sum := &shipper{}
+			for run := range runs {
+				seed := envInt("PAGETRAIL_SEED", uint64(i)<<32) + uint64(run)
+				set, steps := plan(seed, c[0], c[1])
+				set.cuts = 1
+				if err := shippedRun(set, steps, seed, temp, sum); err != nil {
+					t.Fatalf("PAGETRAIL_SEED=%#x: %v: %v", seed, set, err)
+				}
+			}
+			t.Logf("%d cuts lost nothing that was shipped, %d forked with a branch, %d without", sum.kept, sum.forks, sum.bare)
+			all.forks, all.bare, all.kept = all.forks+sum.forks, all.bare+sum.bare, all.kept+sum.kept
+		})
+	}
+	if all.kept == 0 || all.forks == 0 || all.bare == 0 {
+		t.Error("the work does not come to all three")
+	}
+}
+
+func shippedRun(set setup, steps []step, seed uint64, temp string, sum *shipper) error {
+	w, err := newWorld(set, seed, temp)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	s := &shipper{line: 1}
+	rng := rand.New(rand.NewPCG(seed, 11))
+	w.onCut = s.check
+	w.every = 10
+	for i, st := range steps {
+		w.flight = i + 1
+		w.m.OnOp(w.hook)
+		err := w.step(st)
+		w.m.OnOp(nil)
+		if err != nil {
+			return fmt.Errorf("step %d: %s: %w", w.flight, st, err)
+		}
+		cuts := w.cuts
+		w.cuts = nil
+		for _, c := range cuts {
+			if err := s.check(w, c); err != nil {
+				return fmt.Errorf("%v: %w", c, err)
+			}
+		}
+		if rng.IntN(2) == 0 {
+			if err := s.ship(w.m); err != nil {
+				return err
+			}
+		}
+	}
+	sum.forks, sum.bare, sum.kept = sum.forks+s.forks, sum.bare+s.bare, sum.kept+s.kept
+	return nil
+}
+
+// check opens what a cut left, writes, and compares what it has with what was
+// shipped before the cut.
+func (s *shipper) check(w *world, c *cut) error {
+	m, err := mountDisk(c.before)
+	if err != nil {
+		return err
+	}
+	defer m.unmount()
+	if _, err := m.writeOnce(w); err != nil {
+		return err
+	}
+	if err := s.compare(m); err != nil {
+		return fmt.Errorf("%w\n%s", err, m.log.String())
+	}
+	return nil
+}
+
+func (s *shipper) compare(m *mount) error {
+	txs, db, err := m.replay()
+	if err != nil {
+		return err
+	}
+	file := m.File(dbName)
+	if len(file) > len(db) {
+		file = file[:len(db)]
+	}
+	if !bytes.Equal(db, file) {
+		return fmt.Errorf("the trail gives %s; %s", difference(db, file), describe(txs))
+	}
+	trail, err := journal.Open(m.Path(trailName), &journal.ReadOptions{FS: m.FS()})
+	if err != nil {
+		return err
+	}
+	defer trail.Close()
+	id, shared := trail.Identity(), len(s.hist)
+	if id.Timeline != s.line {
+		if id.Timeline != s.line+1 || id.Parent == nil || id.Parent.Timeline != s.line || int(id.Parent.TXID) >= len(s.hist) {
+			return fmt.Errorf("%d transactions were shipped, the trail is of timeline %d with parent %+v", len(s.hist), id.Timeline, id.Parent)
+		}
+		shared = int(id.Parent.TXID)
+	}
+	for i := range shared {
+		if i >= len(txs) || !same(txs[i], s.hist[i]) {
+			return fmt.Errorf("transaction %d was shipped on timeline %d, and is another now: %s", i+1, s.line, describe(txs))
+		}
+	}
+	if id.Timeline == s.line {
+		s.kept++
+		return nil
+	}
+	return s.branch(m, trail, id.Parent)
+}
+
+// branch checks the branch of a fork: it has what was shipped, as far as the
+// trail had it.
+func (s *shipper) branch(m *mount, trail *journal.Trail, parent *journal.Position) error {
+	all, err := trail.Branches()
+	if err != nil || len(all) != 1 || all[0].Common != *parent {
+		return fmt.Errorf("branches %+v, %w", all, err)
+	}
+	b := all[0]
+	if b.Last == b.Common.TXID {
+		s.bare++
+		return nil
+	}
+	s.forks++
+	txs, _, err := m.replayOf(b.Dir)
+	if err != nil {
+		return fmt.Errorf("the branch: %w", err)
+	}
+	if len(txs) != int(b.Last) {
+		return fmt.Errorf("the branch has %d transactions, and says %d", len(txs), b.Last)
+	}
+	for i := range min(len(txs), len(s.hist)) {
+		if !same(txs[i], s.hist[i]) {
+			return fmt.Errorf("transaction %d was shipped, and is another in the branch: %s", i+1, describe(txs))
+		}
+	}
+	return nil
+}
+
+// same says that two records are the same, not only what they lead to.
+func same(a, b journal.Tx) bool { return sameTx(a, b) && a.Time == b.Time }
+
+// TestDeletedWAL has somebody remove the WAL of a database, whose last
+// transactions were not durable yet.
+func TestDeletedWAL(t *testing.T) {
+	for _, shipped := range []bool{false, true} {
+		set := setup{journal: "WAL", sync: "NORMAL", pageSize: 512, cache: 50, conns: 1, inline: true}
+		w, err := newWorld(set, 1, tempDir(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.close()
+		if err := w.conns[0].Exec("PRAGMA wal_autocheckpoint=0; PRAGMA wal_checkpoint(TRUNCATE); UPDATE meta SET step=1; UPDATE meta SET step=2"); err != nil {
+			t.Fatal(err)
+		}
+		s := &shipper{line: 1}
+		if shipped {
+			if err := s.ship(w.m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m, err := mountDisk(w.killed())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.unmount()
+		if err := m.FS().Remove(m.Path(dbName + "-wal")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.writeOnce(w); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.compare(m); err != nil {
+			t.Fatalf("%v\n%s", err, m.log.String())
+		}
+		if shipped != (s.forks == 1) || shipped == (s.kept == 1) {
+			t.Errorf("shipped %v: %d forks\n%s", shipped, s.forks, m.log.String())
+		}
+	}
+}
