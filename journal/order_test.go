@@ -1,6 +1,7 @@
 package journal_test
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -143,7 +144,13 @@ func TestOrderOfSyncs(t *testing.T) {
 	step("rotate", w.Rotate)
 	step("seal", func() error { _, err := journal.Seal(t.Context(), dir, o); return err })
 	step("prune", func() error { _, err := journal.Prune(t.Context(), dir, w.Last().TXID, o); return err })
-	step("close", w.Close)
+	step("three transactions in a group", func() error { add(t, w, 3); return w.Flush() })
+	var m *journal.ShipMark
+	last := journal.Shipped{TXID: w.Last().TXID, Time: w.Last().Time, Sum: w.Last().Sum}
+	step("begin to mark what is shipped", func() (err error) { m, err = journal.OpenShipMark(dir, o); return err })
+	step("mark", func() error { return m.Mark(1, last, nil) })
+	step("take back what was shipped", func() error { _, err := w.TakeBack(last.TXID - 1); return err })
+	step("close", func() error { return errors.Join(w.Close(), m.Close()) })
 	golden := filepath.Join("testdata", "order.txt")
 	if *update {
 		writeFile(t, golden, []byte(fsys.log.String()))

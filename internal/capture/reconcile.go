@@ -408,7 +408,11 @@ func (db *DB) compareWith(v view, trusted bool, suspect map[uint32]bool) error {
 	}
 	tx := db.last
 	if sum != tx.Sum || v.count != tx.PageCount || v.size != tx.PageSize {
-		if tx, err = db.recordCatchUp(v, sum, changed); err != nil {
+		note, err := db.whyDifferent(v, sum)
+		if err != nil {
+			return err
+		}
+		if tx, err = db.recordCatchUp(v, sum, changed, note); err != nil {
 			return err
 		}
 	}
@@ -431,22 +435,17 @@ func allPages(v view) (all []entry, err error) {
 }
 
 // recordCatchUp appends the pages changed, in full, as one record.
-func (db *DB) recordCatchUp(v view, sum diff.Sum, changed []entry) (journal.Tx, error) {
+func (db *DB) recordCatchUp(v view, sum diff.Sum, changed []entry, note string) (journal.Tx, error) {
 	nos := make([]uint32, len(changed))
 	for i, e := range changed {
 		nos[i] = e.no
 	}
 	tx := journal.Tx{
 		Kind: journal.CatchUp, Time: db.now(), Sum: sum,
-		PageSize: v.size, PageCount: v.count, Origin: v.origin,
+		PageSize: v.size, PageCount: v.count, Origin: v.origin, Note: note,
 	}
 	if v.count == 0 {
 		tx.PageSize = db.last.PageSize
-	}
-	why := "the database was changed without pagetrail; recorded what differs"
-	if db.det != nil {
-		tx.Note = db.det.note()
-		why = "the database was changed while the trail could not be written; recorded what differs"
 	}
 	tx, pages, err := db.b.record(db.w, db.table, db.last, tx, nos, viewSource{v}, false)
 	if err != nil {
@@ -456,8 +455,38 @@ func (db *DB) recordCatchUp(v view, sum diff.Sum, changed []entry) (journal.Tx, 
 	if err := db.w.Flush(); err != nil {
 		return tx, err
 	}
-	db.opt.Log.Warn(why, "database", db.path, "txid", tx.TXID, "pages", pages, "note", tx.Note)
+	db.opt.Log.Warn("the database was changed without pagetrail, or while its trail could not be written; recorded what differs",
+		"database", db.path, "txid", tx.TXID, "pages", pages, "note", note)
 	return tx, nil
+}
+
+// whyDifferent says in the record of a catch-up what is known of how it came
+// about: merged transactions, or a state that the trail has had, as when an
+// older copy of the database is put in the place of it. Only the growing segment
+// has the checksums that tell.
+func (db *DB) whyDifferent(v view, sum diff.Sum) (note string, err error) {
+	if db.det != nil {
+		return db.det.note(), nil
+	}
+	is := func(tx journal.Tx) bool {
+		return tx.TXID != 0 && tx.SumKnown && tx.Sum == sum && tx.PageCount == v.count && tx.PageSize == v.size
+	}
+	at := journal.TXID(0)
+	if before := db.w.Before(); is(before) {
+		at = before.TXID
+	}
+	for r, err := range db.w.Records(db.w.TailFirst()) {
+		if err != nil {
+			return "", err
+		}
+		if is(r.Tx) {
+			at = r.TXID
+		}
+	}
+	if at == 0 {
+		return "", nil
+	}
+	return fmt.Sprintf("the database is again as it was after transaction %d, as when an older copy is put in its place", uint64(at)), nil
 }
 
 // viewSource hands the pages of a state to the builder.

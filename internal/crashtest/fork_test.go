@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/pagetrail/pagetrail/internal/crashfs"
 	"github.com/pagetrail/pagetrail/journal"
 )
 
@@ -115,6 +116,11 @@ func (s *shipper) check(w *world, c *cut) error {
 		return err
 	}
 	defer m.unmount()
+	if c.seed%2 == 0 {
+		if err := m.ask(); err != nil {
+			return err
+		}
+	}
 	if _, err := m.writeOnce(w); err != nil {
 		return err
 	}
@@ -122,6 +128,19 @@ func (s *shipper) check(w *world, c *cut) error {
 		return fmt.Errorf("%w\n%s", err, m.log.String())
 	}
 	return nil
+}
+
+// ask opens the database with our VFS, and only asks for its position.
+func (m *mount) ask() error {
+	c, err := m.open(m.ours, "")
+	if err != nil {
+		return err
+	}
+	_, err = number(c, "SELECT count(*) FROM meta")
+	if err == nil {
+		_, err = number(c, "PRAGMA pagetrail_txid")
+	}
+	return errors.Join(err, c.Close())
 }
 
 func (s *shipper) compare(m *mount) error {
@@ -228,4 +247,81 @@ func TestDeletedWAL(t *testing.T) {
 			t.Errorf("shipped %v: %d forks\n%s", shipped, s.forks, m.log.String())
 		}
 	}
+}
+
+// TestForkPowerCut cuts the power again before every operation of the recovery
+// that forks, and recovers from that.
+func TestForkPowerCut(t *testing.T) {
+	t.Run("after a disk that lied about the WAL", func(t *testing.T) {
+		if s, n := forkPowerCut(t, true); s.kept > 0 || s.bare > 0 || s.forks < 60 {
+			t.Errorf("%d cuts: %d forked with a branch, %d without, %d not at all", n, s.forks, s.bare, s.kept)
+		}
+	})
+	t.Run("after one that lied about everything", func(t *testing.T) {
+		if s, _ := forkPowerCut(t, false); s.forks == 0 {
+			t.Errorf("no forks")
+		}
+	})
+}
+
+func forkPowerCut(t *testing.T, synced bool) (s *shipper, n int) {
+	set := setup{journal: "WAL", sync: "NORMAL", pageSize: 512, cache: 50, conns: 1, inline: true}
+	w, err := newWorld(set, 1, tempDir(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	if err := w.conns[0].Exec("PRAGMA wal_autocheckpoint=0; PRAGMA wal_checkpoint(TRUNCATE); UPDATE meta SET step=1; UPDATE meta SET step=2"); err != nil {
+		t.Fatal(err)
+	}
+	s = &shipper{line: 1}
+	if err := s.ship(w.m); err != nil {
+		t.Fatal(err)
+	}
+	m, err := mountDisk(w.killed())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.unmount()
+	if err := m.FS().Remove(m.Path(dbName + "-wal")); err != nil {
+		t.Fatal(err)
+	}
+	if synced {
+		m.SyncAll()
+	}
+	var cuts []*crashfs.Disk
+	settled, begun := false, false
+	m.OnOp(func(op crashfs.Op) crashfs.Fault {
+		switch {
+		case op.Kind == crashfs.SyncDir && op.Name == ".":
+			settled = true
+		case op.Kind == crashfs.Mkdir && !begun:
+			if begun = true; !settled {
+				t.Error("a fork begins before it is durable which transactions stay")
+			}
+		}
+		if op.Kind.Changes() {
+			for i := range uint64(3) {
+				root, real := newRoot(w.temp)
+				crash := crashfs.PowerCut
+				if i == 0 {
+					crash = crashfs.Kill
+				}
+				cuts = append(cuts, m.Clone(root, real, crash, uint64(op.N)<<4^i))
+			}
+		}
+		return crashfs.Fault{}
+	})
+	_, err = m.writeOnce(w)
+	m.OnOp(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, d := range cuts {
+		c := &cut{before: d, seed: uint64(i)}
+		if err := s.check(w, c); err != nil {
+			t.Fatalf("cut %d of %d: %v", i, len(cuts), err)
+		}
+	}
+	return s, len(cuts)
 }
