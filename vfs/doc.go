@@ -87,6 +87,23 @@
 // base, under SQLite's write lock: readers go on, other writers wait. See
 // Options.Progress.
 //
+// # Replicas
+//
+// A database that `pagetrail follow` keeps in step with another, which is one
+// that has a file with -pos behind its name beside it, is not captured but
+// guarded: it can be read, and writes fail with SQLITE_READONLY, also while no
+// follower runs. A program reads what it wrote to the primary by handing on the
+// position (PRAGMA pagetrail_position) and waiting for it:
+//
+//	PRAGMA pagetrail_txid            the last transaction that readers see
+//	PRAGMA pagetrail_position        its position, JSON
+//	PRAGMA pagetrail_wait='P [D]'    wait until readers that begin now see position P, for at most D
+//
+// P is a TXID, a position in JSON or its token ([journal.Position.Token]), D a
+// duration, 10s if it is not given. It is asked for outside of a transaction:
+// one that has begun sees what it saw. To make a database of its own out of a
+// replica, end the follower and remove the file -pos.
+//
 // # Concurrency
 //
 // Any number of connections, goroutines and processes may write a database,

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pagetrail/pagetrail/internal/capture"
 	"github.com/pagetrail/pagetrail/internal/durable"
+	"github.com/pagetrail/pagetrail/internal/replica"
 )
 
 // Name is the name under which importing the package registers the VFS over
@@ -110,6 +111,9 @@ func (v *captureVFS) openMain(name *sqlitevfs.Filename, flags sqlitevfs.OpenFlag
 		return nil, out, err
 	}
 	path := name.String()
+	if v.opt.FS == nil && v.files != nil && replica.Is(path) {
+		return &replicaFile{wrapped{file}, path}, out&^(sqlitevfs.OPEN_READWRITE|sqlitevfs.OPEN_CREATE) | sqlitevfs.OPEN_READONLY, nil
+	}
 	db, err := capture.Acquire(path, capture.Options{
 		Dir: params.trail, SealBytes: v.opt.SealBytes, ByPath: v.files != nil && !params.inline,
 		Progress: v.opt.progressOf(path), Log: v.opt.Log, FS: v.opt.FS,

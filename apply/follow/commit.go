@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	"github.com/pagetrail/pagetrail/internal/sqlitefile"
 	"github.com/pagetrail/pagetrail/journal"
@@ -55,6 +56,8 @@ func (r *Replica) commitStage(ctx context.Context) error {
 	txs := s.txs
 	r.pos = s.pos
 	s.committed()
+	_, bytes := r.informed(time.Time{})
+	r.o.Monitor.note(r, bytes, time.Time{})
 	if f := r.o.Events.Applied; f != nil {
 		at := r.pos.time.Time()
 		f(Applied{

@@ -91,6 +91,14 @@
 // SQLite. Bytes changed behind SQLite's back are found when a transaction builds
 // on them, or by the next attach.
 //
+// # Positions
+//
+// [Where] says what readers of a replica see, [Wait] waits until they see what
+// was written to the primary, in whatever process the follower is; so does
+// PRAGMA pagetrail_wait of package vfs, and package session carries positions
+// from one HTTP request to the next. A [Monitor] tells how far behind a replica
+// is, and how long its source has been silent.
+//
 // # What is promised
 //
 //   - Readers see whole transactions, in their order. What was announced is what

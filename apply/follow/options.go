@@ -54,6 +54,8 @@ type Options struct {
 	// Default: whether it is an [ErrUnreachable]; 100 ms and 10 s.
 	Retry              func(error) bool
 	RetryMin, RetryMax time.Duration
+	// Monitor, if set, is told how far the replica is.
+	Monitor *Monitor
 	// Events are told what happens.
 	Events Events
 	// Now is the clock; default time.Now.

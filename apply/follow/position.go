@@ -1,31 +1,18 @@
 package follow
 
 import (
-	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"io"
 	"os"
 
-	"github.com/pagetrail/pagetrail/diff"
+	"github.com/pagetrail/pagetrail/internal/replica"
 	"github.com/pagetrail/pagetrail/journal"
 )
 
-// A mark says which state the replica is in. It is written in two places: as
-// the content of the last frame of every commit, under the page number
-// positionPage, and into one of the two slots of the file R-pos whenever the
-// WAL's generation is about to end. All integers are little-endian.
-//
-//	0   8  magic "PTPOS" 0D 0A 01, the last byte being the version
-//	8   8  number of the write, so that the newer of two slots is known
-//	16 16  database ID
-//	32  4  timeline
-//	36  4  zero
-//	40  8  TXID
-//	48 16  state checksum
-//	64  8  time of the transaction, in microseconds since 1970
-//	72 52  zero
-//	124 4  CRC-32C of the 124 bytes before
+// A mark says which state the replica is in; package internal/replica has its
+// bytes. It is written in two places: as the content of the last frame of every
+// commit, under the page number positionPage, and into one of the two slots of
+// the file R-pos whenever the WAL's generation is about to end.
 type mark struct {
 	journal.Position
 	time journal.Time
@@ -33,44 +20,19 @@ type mark struct {
 }
 
 const (
-	markSize  = 128
-	markMagic = "PTPOS\r\n\x01"
-
-	// positionPage is a page that no database has: nothing reads it and no
-	// checkpoint copies it, so a frame of that number is content for us alone.
-	positionPage = 0xFFFFFFFF
-
-	slotSize = 4096 // each slot has a sector, whatever a sector is, to itself
+	markSize     = replica.MarkSize
+	positionPage = replica.Page
+	slotSize     = replica.SlotSize
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 func (m mark) put(b []byte) {
-	clear(b[:markSize])
-	le := binary.LittleEndian
-	copy(b, markMagic)
-	le.PutUint64(b[8:], m.seq)
-	copy(b[16:], m.Database[:])
-	le.PutUint32(b[32:], uint32(m.Timeline))
-	le.PutUint64(b[40:], uint64(m.TXID))
-	le.PutUint64(b[48:], m.Sum.Lo)
-	le.PutUint64(b[56:], m.Sum.Hi)
-	le.PutUint64(b[64:], uint64(m.time))
-	le.PutUint32(b[124:], crc32.Checksum(b[:124], castagnoli))
+	(&replica.Mark{Position: m.Position, Time: m.time, Seq: m.seq}).Put(b)
 }
 
 // parseMark reads what put wrote; false when it is anything else.
 func parseMark(b []byte) (mark, bool) {
-	le := binary.LittleEndian
-	if len(b) < markSize || string(b[:8]) != markMagic || le.Uint32(b[124:]) != crc32.Checksum(b[:124], castagnoli) {
-		return mark{}, false
-	}
-	m := mark{seq: le.Uint64(b[8:]), time: journal.Time(le.Uint64(b[64:]))}
-	copy(m.Database[:], b[16:32])
-	m.Timeline = journal.Timeline(le.Uint32(b[32:]))
-	m.TXID = journal.TXID(le.Uint64(b[40:]))
-	m.Sum = diff.Sum{Lo: le.Uint64(b[48:]), Hi: le.Uint64(b[56:])}
-	return m, true
+	m, ok := replica.Parse(b)
+	return mark{Position: m.Position, time: m.Time, seq: m.Seq}, ok
 }
 
 // slots is the file R-pos. It holds a lower bound of the position: the replica

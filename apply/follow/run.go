@@ -101,11 +101,14 @@ func (r *Replica) CatchUp(ctx context.Context) (int, error) {
 	if err := r.intact(); err != nil {
 		return 0, err
 	}
+	asked := r.o.Now()
 	last, err := r.src.Refresh(ctx)
 	if err != nil {
 		return 0, err
 	}
 	r.known = last.TXID
+	asked, bytes := r.informed(asked)
+	r.o.Monitor.note(r, bytes, time.Time{})
 	from := r.pos.TXID
 	if r.damaged != "" {
 		if err := r.repair(ctx, last.TXID, r.damaged); err != nil {
@@ -123,6 +126,10 @@ func (r *Replica) CatchUp(ctx context.Context) (int, error) {
 			return int(r.pos.TXID - from), err
 		}
 	}
+	if bytes > 0 {
+		bytes = 0
+	}
+	r.o.Monitor.note(r, bytes, asked)
 	if f := r.o.Events.CaughtUp; f != nil {
 		f(r.pos.Position)
 	}

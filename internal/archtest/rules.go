@@ -56,11 +56,15 @@ var rooms = []room{
 		why: "a server sends bytes of trails to whoever may have them, and knows no SQLite and no store",
 	},
 	{
+		path: "internal/replica", may: []string{"journal", "diff", "internal/sqlitefile"},
+		why: "it is what a follower writes of its position and readers look at, so it knows neither",
+	},
+	{
 		path: "internal/capture", may: []string{"journal", "diff", "internal/sqlitefile", "internal/durable", "internal/invariant"},
 		why: "the engine is told what a file did; it knows SQLite's protocols and no driver",
 	},
 	{
-		path: "vfs", may: []string{"internal/capture", "journal", "diff", "internal/sqlitefile", "internal/durable", "internal/invariant"},
+		path: "vfs", may: []string{"internal/capture", "internal/replica", "journal", "diff", "internal/sqlitefile", "internal/durable", "internal/invariant"},
 		why: "the front end translates a driver's calls for the engine, and does nothing else",
 	},
 	{
@@ -68,12 +72,16 @@ var rooms = []room{
 		why: "replay reads journal bytes, wherever they were captured",
 	},
 	{
-		path: "apply/follow", may: []string{"apply", "journal", "journal/tail", "diff", "internal/sqlitefile", "internal/oflock", "internal/durable", "internal/invariant"},
+		path: "apply/follow", may: []string{"apply", "internal/replica", "journal", "journal/tail", "diff", "internal/sqlitefile", "internal/oflock", "internal/durable", "internal/invariant"},
 		why: "a follower is a source, a position and a loop; the source comes in through an interface",
 	},
 	{
 		path: "apply/live", may: []string{"apply", "journal", "diff", "internal/sqlitefile", "internal/oflock"},
 		why: "it reads a database beside the programs that use it, and compares it with its trail",
+	},
+	{
+		path: "apply/follow/session", may: []string{"journal"},
+		why: "it carries positions between requests, and whoever uses it says how they are asked and waited for",
 	},
 	{
 		path: "apply/follow/remote", may: []string{"apply", "apply/follow", "journal", "journal/serve", "internal/durable"},
@@ -227,7 +235,7 @@ var stdBans = []stdBan{
 	},
 	{
 		to: []string{"net", "net/http/...", "net/http", "net/rpc/...", "net/rpc", "net/smtp"}, from: everyone,
-		except: []string{"journal/objstore/...", "journal/serve", "apply/follow/remote", "internal/web", "internal/cli", "internal/realtest", "internal/realtest/..."},
+		except: []string{"journal/objstore/...", "journal/serve", "apply/follow/remote", "apply/follow/session", "internal/web", "internal/cli", "internal/realtest", "internal/realtest/..."},
 		why:    "the network is behind an object store or a stream, or in the program",
 	},
 	{

@@ -98,7 +98,9 @@ type followJSON struct {
 	Transactions int              `json:"transactions,omitempty"`
 	Pages        int              `json:"pages,omitempty"`
 	Behind       uint64           `json:"behind_transactions"`
+	BehindBytes  int64            `json:"behind_bytes,omitempty"`
 	Delay        float64          `json:"delay_seconds,omitempty"`
+	Stale        float64          `json:"stale_seconds,omitempty"`
 	Reason       string           `json:"reason,omitempty"`
 }
 
@@ -110,7 +112,7 @@ func (o *followOptions) run(ctx context.Context, env *Env) error {
 	defer end()
 	r := &followReport{o: o, env: env, start: env.Now()}
 	opt := &follow.Options{
-		Once: o.once, SyncEachCommit: o.full, Rewind: o.rewind,
+		Once: o.once, SyncEachCommit: o.full, Rewind: o.rewind, Monitor: &r.monitor,
 		Events: follow.Events{
 			Attached: r.attached, Applied: r.applied, CaughtUp: r.caughtUp, Repaired: r.repaired, Waiting: r.waiting, Unreachable: r.unreachable,
 		},
@@ -182,6 +184,8 @@ type followReport struct {
 	away  bool // the source was not reached when last asked
 	count uint64
 	err   error // of writing to stdout
+
+	monitor follow.Monitor
 }
 
 func (r *followReport) say(j followJSON, format string, args ...any) {
@@ -192,6 +196,9 @@ func (r *followReport) say(j followJSON, format string, args ...any) {
 		return
 	}
 	j.Position = r.pos
+	if lag := r.monitor.Lag(); !lag.Level.IsZero() {
+		j.BehindBytes, j.Stale = max(lag.Bytes, 0), lag.Staleness(r.env.Now()).Seconds()
+	}
 	if err := writeJSON(r.env.Out, j); err != nil && r.err == nil {
 		r.err = err
 	}

@@ -34,8 +34,9 @@ type Source struct {
 }
 
 var (
-	_ follow.Source = (*Source)(nil)
-	_ follow.Waiter = (*Source)(nil)
+	_ follow.Source   = (*Source)(nil)
+	_ follow.Waiter   = (*Source)(nil)
+	_ follow.Informed = (*Source)(nil)
 )
 
 // Identity says of which database the transactions are.
@@ -55,6 +56,15 @@ func (s *Source) Heard() (Heard, bool) {
 	}
 	h, _ := c.listen()
 	return h, !h.At.IsZero()
+}
+
+// Informed is when the server last said how far it is, and how much of that it had not sent.
+func (s *Source) Informed() (time.Time, int64) {
+	h, ok := s.Heard()
+	if !ok {
+		return time.Time{}, -1
+	}
+	return h.At, h.Behind
 }
 
 // Close ends the connection.
