@@ -38,18 +38,22 @@ func createLocked(o *WriterOptions, dir string) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	if len(names.segments) > 1 || len(names.segments) == 1 && names.segments[0] != 1 {
+	id = Identity{Format: formatVersion, Database: o.Database, Timeline: 1}
+	var st state
+	if o.Begin != nil {
+		id, st = o.Begin.Identity, stateAfter(&o.Begin.After)
+	}
+	if len(names.segments) > 1 || len(names.segments) == 1 && names.segments[0] != st.txid+1 {
 		return Identity{}, &Error{Path: dir, Offset: -1, Err: because(ErrCorrupt, "segments without an identity file"), Hint: hintCorrupt}
 	}
-	path := filepath.Join(dir, segmentName(1))
+	path := filepath.Join(dir, segmentName(st.txid+1))
 	if fi, err := o.FS.Stat(path); err == nil && fi.Size() > fileHeaderSize {
 		return Identity{}, &Error{Path: path, Offset: -1, Err: because(ErrCorrupt, "a segment with content and no identity file"), Hint: hintCorrupt}
 	}
-	id = Identity{Format: formatVersion, Database: o.Database, Timeline: 1}
 	if id.Database == (DatabaseID{}) {
 		id.Database = NewDatabaseID()
 	}
-	if err := writeTail(o, dir, &id, state{}); err != nil {
+	if err := writeTail(o, dir, &id, st); err != nil {
 		return Identity{}, err
 	}
 	data, err := id.Encode()

@@ -18,6 +18,14 @@ type WriterOptions struct {
 	SealBytes int64       // the tail is Full when it is larger; default 8 MiB
 	Create    bool        // make the trail if there is none
 	Database  DatabaseID  // of a trail that is made; default drawn at random
+	Begin     *Beginning  // of a trail that is made; default a database and history of its own
+}
+
+// Beginning says where a trail begins that is made for a part of a history that others have from the start. It needs a
+// base of After, which CreateBase makes, before anything can be restored from it.
+type Beginning struct {
+	Identity Identity
+	After    Tx // TXID, Time, PageSize, PageCount and Sum count
 }
 
 func (o *WriterOptions) filled() WriterOptions {
