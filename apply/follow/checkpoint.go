@@ -65,6 +65,9 @@ func (r *Replica) copyFrames(limit uint32) error {
 	r.o.hook("checkpoint")
 	done := r.shm.backfill()
 	r.shm.setAttempted(limit)
+	if err := r.keep.sync(); err != nil {
+		return err
+	}
 	if err := r.o.sync(r.wal); err != nil {
 		return err
 	}

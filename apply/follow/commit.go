@@ -29,6 +29,7 @@ func (r *Replica) commit(ctx context.Context) error {
 	err := r.commitStage(ctx)
 	if err != nil {
 		r.stage.reset(r)
+		err = errors.Join(err, r.keep.cut())
 	}
 	return err
 }
@@ -49,6 +50,9 @@ func (r *Replica) commitStage(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := r.keep.flush(); err != nil {
+		return err
+	}
 	pages, err := r.writeFrames()
 	if err != nil {
 		return err
@@ -64,6 +68,9 @@ func (r *Replica) commitStage(ctx context.Context) error {
 			Position: r.pos.Position, Time: at, Transactions: txs, Pages: pages,
 			Behind: uint64(r.behind()), Delay: r.o.Now().Sub(at),
 		})
+	}
+	if err := r.keep.committed(); err != nil {
+		return err
 	}
 	if r.hdr.MxFrame >= r.due {
 		return r.checkpoint()

@@ -99,6 +99,18 @@
 // from one HTTP request to the next. A [Monitor] tells how far behind a replica
 // is, and how long its source has been silent.
 //
+// # The replica's own trail
+//
+// With [Options.Trail] the follower writes a trail of its own, of what it
+// applied: past states can be had from it here, and it can be shipped, served
+// and followed as the primary's can, so that followers need not all ask the
+// primary. A transaction is there when it was checked, just before readers see
+// it, and durable before the replica's WAL is made so. A follower that finds the
+// trail behind, ahead or lost brings it in step; where transactions cannot be had
+// any more, or come folded, the trail gets another name and a new one begins,
+// which [Events.TrailBegun] tells. Restore points do not come through a Source,
+// so there are none in it.
+//
 // # What is promised
 //
 //   - Readers see whole transactions, in their order. What was announced is what

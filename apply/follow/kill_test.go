@@ -41,7 +41,7 @@ func follower(path, dir, step string) {
 	left, err := strconv.Atoi(text)
 	kill := err == nil
 	o := small()
-	o.Once = true
+	o.Once, o.Trail = true, os.Getenv("PAGETRAIL_TEST_OWN_TRAIL")
 	follow.WithHook(o, func(s string) {
 		if kill && (name == "" || name == s) {
 			if left--; left == 0 {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/pagetrail/pagetrail/internal/replica"
 	"github.com/pagetrail/pagetrail/internal/sqlitefile"
 	"github.com/pagetrail/pagetrail/journal"
 )
@@ -29,6 +30,7 @@ var ErrNothing = fmt.Errorf("the source has no transaction yet: %w", journal.Err
 // [fs.ErrExist] for a file that is no replica.
 func Open(ctx context.Context, path string, src Source, o *Options) (*Replica, error) {
 	r := &Replica{path: path, o: o.withDefaults(), src: src}
+	r.keep = keeper{r: r, dir: r.o.Trail, sealed: make(chan struct{}, 1)}
 	if err := r.guard(); err != nil {
 		return nil, err
 	}
@@ -76,7 +78,12 @@ func (r *Replica) guard() error {
 		}
 	}
 	if info, err := os.Stat(abs + trailSuffix); err == nil && info.IsDir() {
-		return refuse("it is a database with a trail of its own, which programs write to: name another file")
+		if !replica.Is(abs) {
+			return refuse("it is a database with a trail of its own, which programs write to: name another file")
+		}
+		if own, err := os.Stat(r.o.Trail); err != nil || !os.SameFile(own, info) {
+			return refuse("it keeps a trail, which would end here: go on with it, or take %s away", abs+trailSuffix)
+		}
 	}
 	if s, ok := r.src.(interface{ Dir() string }); ok {
 		return r.guardTrail(s.Dir(), refuse)
@@ -97,6 +104,9 @@ func (r *Replica) guardTrail(trail string, refuse func(string, ...any) error) er
 		return err
 	}
 	r.perm = dir.Mode() & 0o666
+	if own, err := os.Stat(r.o.Trail); err == nil && os.SameFile(own, dir) {
+		return refuse("its own trail %s would be the one it follows", r.o.Trail)
+	}
 	for at := filepath.Dir(r.path); ; at = filepath.Dir(at) {
 		if info, err := os.Stat(at); err == nil && os.SameFile(info, dir) {
 			return refuse("it lies inside the trail it is to follow: name another place")
@@ -221,7 +231,10 @@ func (r *Replica) Close() error {
 	}
 	err := r.intact()
 	if err == nil && r.failed == nil && r.damaged == "" {
-		if err = r.checkpoint(); err == nil {
+		if err = r.keep.sync(); err == nil {
+			err = r.checkpoint()
+		}
+		if err == nil {
 			err = r.slots.write(r.pos)
 		}
 		if err == nil {

@@ -22,6 +22,11 @@ type Options struct {
 	// synchronous=FULL does. Default: durable no later than the next
 	// checkpoint, whole whatever happens, as synchronous=NORMAL.
 	SyncEachCommit bool
+	// Trail is the directory of a trail of the replica's own, which is made if
+	// there is none: it has every transaction that was applied since it began, so
+	// that past states can be had here, and others can follow this replica.
+	// Default: none is kept.
+	Trail string
 	// BatchTransactions is how many transactions may become one commit of the
 	// replica while it catches up; default 128. Readers then see the last of
 	// them. 1 makes every transaction visible by itself.
@@ -84,6 +89,9 @@ type Events struct {
 	// Unreachable: the source did not answer, for the reason given, and will be
 	// asked again after the pause.
 	Unreachable func(err error, pause time.Duration)
+	// TrailBegun: the replica's own trail, which did not lead to the replica's
+	// state for the reason given, has another name now, and a new one began.
+	TrailBegun func(reason, aside string)
 	// Waiting: readers hold something up, for longer than the bound of that
 	// wait; what says what.
 	Waiting func(what string)

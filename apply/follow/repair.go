@@ -24,6 +24,9 @@ func (r *Replica) repair(ctx context.Context, id journal.TXID, reason string) er
 		return err
 	}
 	r.damaged = ""
+	if err := r.keep.jumped(ctx, nil, reason); err != nil {
+		return err
+	}
 	if f := r.o.Events.Repaired; f != nil && reason != "" {
 		f(reason, pages)
 	}

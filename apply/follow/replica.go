@@ -39,6 +39,7 @@ type Replica struct {
 	known   journal.TXID           // last transaction that the source was known to have
 	damaged string                 // why the replica is no state of its history; "" if it is
 
+	keep   keeper
 	stage  stage
 	buf    []byte // frames on their way to the WAL
 	failed error  // a write or sync failed: nothing more is written
@@ -136,7 +137,7 @@ func (r *Replica) release() error {
 			errs = append(errs, f.Close())
 		}
 	}
-	errs = append(errs, r.slots.close(), r.stage.scratch.close())
+	errs = append(errs, r.slots.close(), r.stage.scratch.close(), r.keep.close())
 	r.shm, r.wal, r.db, r.slots = nil, nil, nil, nil
 	return errors.Join(errs...)
 }

@@ -115,6 +115,9 @@ func (r *Replica) CatchUp(ctx context.Context) (int, error) {
 			return 0, fmt.Errorf("repair of replica %s: %w", r.path, err)
 		}
 	}
+	if err := r.keep.open(ctx); err != nil {
+		return 0, err
+	}
 	if last.TXID < r.pos.TXID {
 		if err := r.rewind(ctx, last); err != nil {
 			return 0, err
@@ -125,6 +128,9 @@ func (r *Replica) CatchUp(ctx context.Context) (int, error) {
 		if err := r.follow(ctx, last); err != nil {
 			return int(r.pos.TXID - from), err
 		}
+	}
+	if err := r.keep.open(ctx); err != nil { // if it has to begin anew
+		return int(r.pos.TXID - from), err
 	}
 	if bytes > 0 {
 		bytes = 0
@@ -154,17 +160,18 @@ func (r *Replica) follow(ctx context.Context, last journal.Tx) error {
 	s := &r.stage
 	for rec, err := range r.src.Records(ctx, r.pos.TXID+1) {
 		if err == nil && rec.Kind == journal.Base {
-			id := rec.TXID
-			if err := r.commit(ctx); err != nil {
-				return err
-			}
-			return r.repair(ctx, id, "")
+			return r.rebase(ctx, rec.Tx)
 		}
 		if err == nil && rec.PageSize != s.size {
 			err = r.commit(ctx)
 		}
 		if err == nil {
 			err = s.add(ctx, rec)
+		}
+		if err == nil {
+			if err := r.keep.add(rec, s.pos.Sum); err != nil {
+				return errors.Join(err, r.abandon())
+			}
 		}
 		if err != nil {
 			return r.settleError(ctx, last, err)
@@ -176,6 +183,26 @@ func (r *Replica) follow(ctx context.Context, last journal.Tx) error {
 		}
 	}
 	return r.commit(ctx)
+}
+
+// rebase takes a transaction that is not made by patches: its state as a whole.
+func (r *Replica) rebase(ctx context.Context, tx journal.Tx) error {
+	if err := r.commit(ctx); err != nil {
+		return err
+	}
+	before := r.keep.w
+	r.keep.w = nil // repair is not to take it for a jump
+	err := r.repair(ctx, tx.TXID, "")
+	if r.keep.w = before; err != nil {
+		return err
+	}
+	return r.keep.jumped(ctx, &tx, "")
+}
+
+// abandon forgets what is staged.
+func (r *Replica) abandon() error {
+	r.stage.reset(r)
+	return r.keep.cut()
 }
 
 // settleError commits what came before the error, and decides what it means.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ type followOptions struct {
 	full    bool
 	rewind  bool
 	json    bool
+	keep    bool
 	remote  remoteOptions
 }
 
@@ -31,6 +33,7 @@ func (o *followOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.rewind, "rewind", false, "take a replica that is ahead of the trail, or beside it, back")
 	f.BoolVar(&o.full, "full", false, "make every commit of the replica durable before readers see it")
 	f.BoolVar(&o.json, "json", false, "one JSON object a line on stdout for everything that happens")
+	f.BoolVar(&o.keep, "trail", false, "keep a trail of the replica's own, REPLICA-pagetrail, for its past and for others to follow")
 	o.remote.addFlags(f)
 }
 
@@ -66,6 +69,11 @@ A replica that is ahead of the trail or beside it, because the trail is another'
 older than what was followed, is refused unless --rewind is given: then what only the
 replica has is lost.
 
+With --trail REPLICA has a trail of its own, REPLICA-pagetrail, from when it begins on:
+hydrate, log and the others read it, ship ships it, and serve lets others follow this
+replica instead of the primary. Once begun it is gone on with, --trail or not. Restore
+points of the primary are not in it.
+
 A server sends transactions as they come, and says when none do. An archive is asked for
 its next batch by name, four times a second while batches come and every two seconds
 while none do. When one that answered at first does not any more, or what it sends is
@@ -93,7 +101,7 @@ It ends with code 0 when interrupted, unless --once was not done.
 
 // followJSON is a line of follow --json.
 type followJSON struct {
-	Event        string           `json:"event"` // attached, applied, repaired, waiting, unreachable, ended
+	Event        string           `json:"event"` // attached, applied, repaired, waiting, unreachable, trail, ended
 	Position     journal.Position `json:"position"`
 	Transactions int              `json:"transactions,omitempty"`
 	Pages        int              `json:"pages,omitempty"`
@@ -115,8 +123,10 @@ func (o *followOptions) run(ctx context.Context, env *Env) error {
 		Once: o.once, SyncEachCommit: o.full, Rewind: o.rewind, Monitor: &r.monitor,
 		Events: follow.Events{
 			Attached: r.attached, Applied: r.applied, CaughtUp: r.caughtUp, Repaired: r.repaired, Waiting: r.waiting, Unreachable: r.unreachable,
+			TrailBegun: r.trailBegun,
 		},
 	}
+	opt.Trail = ownTrail(o.replica, o.keep)
 	if isURL(o.trail) && !isServer(o.trail) {
 		opt.PollMin, opt.PollMax = archivePollMin, archivePollMax
 		opt.Retry = mayPass
@@ -129,6 +139,18 @@ func (o *followOptions) run(ctx context.Context, env *Env) error {
 		return o.explain(err)
 	}
 	return r.ended()
+}
+
+// ownTrail is where a replica keeps its trail: "" when it has none, and none is wanted.
+func ownTrail(replica string, wanted bool) string {
+	if target, err := filepath.EvalSymlinks(replica); err == nil {
+		replica = target
+	}
+	dir := replica + trailSuffix
+	if wanted || exists(replica+"-pos") && isDir(dir) {
+		return dir
+	}
+	return ""
 }
 
 // source opens what is to be followed; end closes it.
@@ -233,6 +255,10 @@ func (r *followReport) unreachable(err error, _ time.Duration) {
 		r.say(followJSON{Event: "unreachable", Reason: err.Error()}, "%s stays at transaction %d for now: %v", ui.Clean(r.o.replica), r.pos.TXID, err)
 	}
 	r.away = true
+}
+
+func (r *followReport) trailBegun(reason, aside string) {
+	r.say(followJSON{Event: "trail", Reason: reason}, "%s: %s: its trail begins anew, and what was there is in %s", ui.Clean(r.o.replica), reason, ui.Clean(aside))
 }
 
 func (r *followReport) waiting(what string) {

@@ -18,12 +18,14 @@ type recvOptions struct {
 	replica string
 	full    bool
 	rewind  bool
+	keep    bool
 	json    bool
 }
 
 func (o *recvOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.rewind, "rewind", false, "take a replica that is ahead of the stream, or beside it, back")
 	f.BoolVar(&o.full, "full", false, "make every commit of the replica durable before readers see it")
+	f.BoolVar(&o.keep, "trail", false, "keep a trail of the replica's own, REPLICA-pagetrail, for its past and for others to follow")
 	f.BoolVar(&o.json, "json", false, "one JSON object a line on stdout for everything that happens")
 }
 
@@ -70,8 +72,10 @@ func (o *recvOptions) run(ctx context.Context, env *Env) error {
 	f := &followOptions{trail: "the stream", replica: o.replica, json: o.json}
 	r := &followReport{o: f, env: env, start: env.Now()}
 	err = follow.Run(ctx, o.replica, src, &follow.Options{
-		SyncEachCommit: o.full, Rewind: o.rewind,
-		Events: follow.Events{Attached: r.attached, Applied: r.applied, Repaired: r.repaired, Waiting: r.waiting},
+		SyncEachCommit: o.full, Rewind: o.rewind, Trail: ownTrail(o.replica, o.keep),
+		Events: follow.Events{
+			Attached: r.attached, Applied: r.applied, Repaired: r.repaired, Waiting: r.waiting, TrailBegun: r.trailBegun,
+		},
 	})
 	if err == nil {
 		err = r.err
