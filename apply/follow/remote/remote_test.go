@@ -3,9 +3,13 @@
 package remote_test
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"testing"
+
+	"github.com/pagetrail/pagetrail/apply/follow"
+	"github.com/pagetrail/pagetrail/journal"
 )
 
 // TestFollow follows over HTTP, from nothing, through everything that a trail
@@ -67,5 +71,52 @@ func TestContinue(t *testing.T) {
 		closeReplica(t, r)
 		same(t, "replica", read(t, path), at(t, p.trail(), id))
 		src.Close()
+	}
+}
+
+// TestRelay: a follower serves its own trail to the next, and so on: the last
+// of the chain gets what is committed at its beginning while all of them run.
+func TestRelay(t *testing.T) {
+	p := newPrimary(t, "PRAGMA journal_mode=WAL", "CREATE TABLE t(a)")
+	p.txid()
+	_, url := server(t, p.trail(), nil)
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	var ended []chan error
+	reached := make(chan journal.TXID, 1000)
+	for i := range 3 {
+		path := filepath.Join(dir, fmt.Sprintf("replica%d.db", i))
+		o := &follow.Options{Trail: path + "-pagetrail"}
+		caught := make(chan struct{}, 1)
+		o.Events.CaughtUp = func(pos journal.Position) {
+			select {
+			case caught <- struct{}{}:
+			default:
+			}
+			if i == 2 {
+				reached <- pos.TXID
+			}
+		}
+		src, done := open(t, url, nil), make(chan error, 1)
+		go func() { done <- follow.Run(ctx, path, src, o) }()
+		ended = append(ended, done)
+		select {
+		case <-caught:
+		case err := <-done:
+			t.Fatal(err)
+		}
+		_, url = server(t, openTrail(t, o.Trail), nil)
+	}
+	for i := range 10 {
+		p.exec(fmt.Sprintf("INSERT INTO t VALUES(%d)", i))
+	}
+	for id := p.txid(); <-reached < id; {
+	}
+	cancel()
+	for i, done := range ended {
+		if err := <-done; err != nil {
+			t.Error(i, err)
+		}
+		same(t, "replica", read(t, filepath.Join(dir, fmt.Sprintf("replica%d.db", i))), at(t, p.trail(), p.txid()))
 	}
 }
