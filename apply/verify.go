@@ -99,12 +99,15 @@ func Verify(ctx context.Context, trail *journal.Trail, o *VerifyOptions) (Report
 	}
 	found := <-scanned
 	v.report.Files = found.summary
-	if err == nil && found.err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		} else {
-			v.problem(txidOf(found.err), found.err)
-		}
+	switch {
+	case err != nil || found.err == nil:
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case len(found.summary.Damage) == 0:
+		v.problem(txidOf(found.err), found.err)
+	}
+	for _, e := range found.summary.Damage {
+		v.problem(txidOf(e), e)
 	}
 	if err != nil {
 		return v.report, err

@@ -79,8 +79,10 @@ func (t *Trail) matchBase(v *view, info *BaseInfo, path string) error {
 		return nil
 	}
 	for r, err := range t.records(context.Background(), v, id, id) {
-		if errors.Is(err, ErrGap) { // nothing to compare with
-			return nil
+		if isContent(err) && !errors.Is(err, ErrVersion) && !errors.Is(err, ErrFlag) {
+			// Nothing to compare with: what is lost is what the base bridges. It is
+			// checked by its own sums, and by what comes after it.
+			return t.matchNext(v, info, path)
 		}
 		if err != nil {
 			return err
@@ -89,13 +91,30 @@ func (t *Trail) matchBase(v *view, info *BaseInfo, path string) error {
 			return nil
 		}
 		if r.SumCut != info.Sum.Cut() || r.SumKnown && r.Sum != info.Sum || r.PageCount != info.PageCount || r.PageSize != info.PageSize {
-			return &Error{
-				Path: path, Offset: -1, TXID: id, Hint: "remove the base: it is not of this history",
-				Err: errStaleBase,
-			}
+			return staleBase(path, id)
 		}
 	}
 	return nil
+}
+
+// matchNext compares a base with the segment that begins after it, if one does.
+func (t *Trail) matchNext(v *view, info *BaseInfo, path string) error {
+	next := info.TXID + 1
+	if _, ok := slices.BinarySearch(v.names.segments, next); !ok {
+		return nil
+	}
+	st, err := t.before(next)
+	if err == nil && st.sum != info.Sum {
+		return staleBase(path, info.TXID)
+	}
+	if isContent(err) || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func staleBase(path string, id TXID) error {
+	return &Error{Path: path, Offset: -1, TXID: id, Err: errStaleBase, Hint: "it is not of this history: pagetrail repair takes it out"}
 }
 
 // Points lists the restore points of all segments, in the order in which they were named.

@@ -13,7 +13,8 @@ const (
 	// formatVersion is written into every file and the identity. Version 1 came with the first release.
 	formatVersion = 1
 
-	flagSealed = 1 << 0 // segments: compressed, with a footer; never written again
+	flagSealed   = 1 << 0 // segments: compressed, with a footer; never written again
+	flagSalvaged = 1 << 1 // sealed segments: what a repair found whole of a damaged one
 )
 
 // The magic numbers begin with a byte that is not ASCII and end in CR LF, so that a transfer which
@@ -103,6 +104,9 @@ func (h *fileHeader) check(b []byte) error {
 	known := uint16(0)
 	if h.magic == segmentMagic {
 		known = flagSealed
+	}
+	if h.magic == segmentMagic && h.sealed() {
+		known |= flagSalvaged
 	}
 	if h.flags&^known != 0 {
 		return because(ErrFlag, "header flags %#x", h.flags)

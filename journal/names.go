@@ -16,17 +16,23 @@ const (
 
 	leftLockName = "lock-left" // held by who marks what leaves the trail, and who takes transactions back
 
-	segmentSuffix = ".seg"
-	baseSuffix    = ".base"
-	sealingSuffix = ".seg.sealing" // a segment being sealed: the next Seal goes on with it
-	basingSuffix  = ".base.writing"
-	cutPrefix     = "cut-"    // bytes taken off a tail, named for when (µs)
-	branchPrefix  = "branch-" // directory of what a timeline had beyond the next one
+	segmentSuffix  = ".seg"
+	baseSuffix     = ".base"
+	sealingSuffix  = ".seg.sealing" // a segment being sealed: the next Seal goes on with it
+	basingSuffix   = ".base.writing"
+	salvagedSuffix = ".seg.salvaged" // a segment made by a repair, whole, that is to be put in place
+	evidencePrefix = "evidence-"     // directories of what repairs took out
+	cutPrefix      = "cut-"          // bytes taken off a tail, named for when (µs)
+	branchPrefix   = "branch-"       // directory of what a timeline had beyond the next one
 )
 
 func segmentName(first TXID) string { return fmt.Sprintf("%016x%s", uint64(first), segmentSuffix) }
 func sealingName(first TXID) string { return fmt.Sprintf("%016x%s", uint64(first), sealingSuffix) }
 func baseName(id TXID) string       { return fmt.Sprintf("%016x%s", uint64(id), baseSuffix) }
+
+func salvagedName(first TXID) string {
+	return strings.TrimSuffix(segmentName(first), segmentSuffix) + salvagedSuffix
+}
 
 // parseName reads the TXID off a file name of the given suffix.
 func parseName(name, suffix string) (TXID, bool) {

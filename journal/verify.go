@@ -15,6 +15,8 @@ type Summary struct {
 	Segments, Bases, Blocks int
 	Transactions            uint64
 	Bytes                   int64
+	// Damage is all that was found wrong, the first of which is the error of Verify.
+	Damage []error
 }
 
 // loadFooter reads the footer of a sealed segment, unless that was done; end is where its block begins.
@@ -36,6 +38,13 @@ type segmentSummary struct {
 	chain  chainHash // sealed: of the footer block
 	bases  []TXID
 	tail   bool // ended without a footer or E block
+
+	salvaged bool // not the file that the chain of the next is about
+}
+
+// leadsTo says whether a segment with that header continues this one.
+func (s *segmentSummary) leadsTo(next *fileHeader) bool {
+	return next.before == s.last && (!next.sealed() || next.chain == (chainHash{}) || next.chain == s.chain || s.salvaged)
 }
 
 // verifySegment reads every byte of a segment: checksums, chain, that each record continues the one before,
@@ -65,7 +74,7 @@ func verifySegment(ctx context.Context, o *openedFile, progress func(n int64)) (
 	if err := v.run(); err != nil {
 		return nil, err
 	}
-	v.sum.last, v.sum.bases = v.index.f.last, v.index.f.bases
+	v.sum.last, v.sum.bases, v.sum.salvaged = v.index.f.last, v.index.f.bases, o.hdr.flags&flagSalvaged != 0
 	if o.hdr.sealed() {
 		if err := v.footer(stored); err != nil {
 			return nil, located(err, o.path, w.br.limit, 0)
@@ -185,7 +194,8 @@ func (v *verifier) footer(stored []byte) error {
 
 // Verify reads every byte: blocks, chain, order, indexes against blocks, bases against the transactions whose
 // state they are. Patches are decoded (diff.Decoder.Load), not applied: whether they give the sums that records
-// carry is what applying them finds. It stops at the first error. A torn tail is not one: Torn reports it.
+// carry is what applying them finds. After damage or a gap it goes on with the next file; the error is the first of
+// Summary.Damage. A torn tail is not one: Torn reports it.
 // progress, if not nil, is told how many bytes of how many are done.
 func (t *Trail) Verify(ctx context.Context, progress func(done, total int64)) (Summary, error) {
 	v, err := t.view()
@@ -196,12 +206,14 @@ func (t *Trail) Verify(ctx context.Context, progress func(done, total int64)) (S
 	if err := r.sizes(); err != nil {
 		return Summary{}, err
 	}
-	err = r.segments()
-	if err == nil {
+	if err = r.segments(); err == nil {
 		err = r.bases()
 	}
-	if err == nil {
-		err = v.damage
+	if err == nil && v.damage != nil {
+		r.found(v.damage)
+	}
+	if err == nil && len(r.sum.Damage) > 0 {
+		err = r.sum.Damage[0]
 	}
 	return r.sum, err
 }
@@ -246,6 +258,16 @@ func (r *verifyRun) sizes() error {
 	return nil
 }
 
+// found notes an error that is about the files, once.
+func (r *verifyRun) found(err error) {
+	for _, e := range r.sum.Damage {
+		if e.Error() == err.Error() {
+			return
+		}
+	}
+	r.sum.Damage = append(r.sum.Damage, err)
+}
+
 func (r *verifyRun) segments() error {
 	var prev *segmentSummary
 	for _, first := range r.v.names.segments {
@@ -253,8 +275,15 @@ func (r *verifyRun) segments() error {
 			break
 		}
 		s, err := r.segment(first, prev)
-		if err != nil {
+		if prev != nil && isContent(err) {
+			r.found(err) // that it does not follow, perhaps: then it may be whole all the same
+			s, err = r.segment(first, nil)
+		}
+		if err != nil && !isContent(err) {
 			return err
+		}
+		if err != nil {
+			r.found(err)
 		}
 		prev = s
 	}
@@ -277,7 +306,7 @@ func (r *verifyRun) segment(first TXID, prev *segmentSummary) (s *segmentSummary
 				Err: because(ErrGap, "begins with %d, the segment before ends with %d", uint64(first), uint64(prev.last.txid)),
 			}
 		}
-		if o.hdr.before != prev.last || o.hdr.sealed() && o.hdr.chain != (chainHash{}) && o.hdr.chain != prev.chain {
+		if !prev.leadsTo(&o.hdr) {
 			return nil, located(because(ErrDiverged, "does not continue the segment before"), o.path, 0, first)
 		}
 	}
@@ -301,7 +330,9 @@ func (r *verifyRun) bases() error {
 		if id > r.v.last.TXID { // what a crash left before the record was written
 			continue
 		}
-		if err := r.base(id); err != nil {
+		if err := r.base(id); isContent(err) {
+			r.found(err)
+		} else if err != nil {
 			return err
 		}
 	}

@@ -39,9 +39,14 @@ func (t *Trail) Window(ctx context.Context) (Window, error) {
 	if err := t.windowParts(ctx, v, &b); err != nil {
 		return Window{}, err
 	}
+	return b.done(), nil
+}
+
+// done is the window, when all segments have been taken.
+func (b *windowBuilder) done() Window {
 	b.close()
 	// A base after the last transaction of a gap, or before the first that is held, restores its own moment.
-	for _, base := range bases {
+	for _, base := range b.bases {
 		if !b.w.covers(base.TXID) {
 			b.w.Spans = append(b.w.Spans, Span{First: base.TXID, Last: base.TXID, FirstTime: base.Time, LastTime: base.Time})
 		}
@@ -52,7 +57,7 @@ func (t *Trail) Window(ctx context.Context) (Window, error) {
 		}
 		return 1
 	})
-	return b.w, nil
+	return b.w
 }
 
 func (w *Window) covers(id TXID) bool {
