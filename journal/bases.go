@@ -56,7 +56,7 @@ func (t *Trail) OpenBase(id TXID) (*BaseReader, error) {
 		}
 		return nil, errors.Join(&Error{
 			Path: filepath.Join(t.dir, baseName(id)), Offset: -1, TXID: id, Err: because(ErrNotFound, "no base"),
-			Hint: "pagetrail info lists the bases",
+			Hint: "pagetrail window says what can be restored",
 		}, err)
 	}
 	if err != nil {
@@ -151,5 +151,5 @@ func (t *Trail) FindPoint(name string) (Point, error) {
 			return p, nil
 		}
 	}
-	return Point{}, &Error{Path: t.dir, Offset: -1, Err: because(ErrNotFound, "no restore point %.80q", name), Hint: "pagetrail info lists them"}
+	return Point{}, &Error{Path: t.dir, Offset: -1, Err: because(ErrNotFound, "no restore point %.80q", name), Hint: "pagetrail points lists them"}
 }

@@ -97,12 +97,12 @@ func (e *FoldedError) Is(target error) bool { return target == ErrRange }
 
 // The hints, so that one situation is always answered by the same words.
 const (
-	hintCorrupt  = "restore the file from a copy, or run pagetrail verify to see what else is damaged"
+	hintCorrupt  = "restore the file from a copy, or see what pagetrail repair --dry-run can save of it"
 	hintTorn     = "the next writer cuts it and keeps the bytes; a reader just stops before it"
-	hintGap      = "bring the missing segment back, or restore from a later base"
+	hintGap      = "bring the missing segment back, or restore from a later base, which pagetrail repair can make"
 	hintDiverged = "two histories are mixed here: find the file that does not belong and take it out"
 	hintVersion  = "use a newer pagetrail"
-	hintForeign  = "the file was copied here from another trail: take it out"
+	hintForeign  = "the file was copied here from another trail: take it out, or let pagetrail repair do that"
 	hintReopen   = "close the writer and open it again"
 )
 

@@ -74,7 +74,12 @@ func writeTail(o *WriterOptions, dir string, id *Identity, st state) error {
 // Lock excludes other writers, in this process and others, then reads what they appended since; moved says
 // they did (or that this is the first Lock). When nobody did it costs the lock, an fstat and a read of 32
 // bytes. A torn tail is cut here, and what is cut is kept in a file cut-<µs>. On error the lock is not held.
-func (w *Writer) Lock() (moved bool, err error) {
+func (w *Writer) Lock() (moved bool, err error) { return w.acquire(true) }
+
+// TryLock is Lock that does not wait for other writers: ErrLocked while one has the lock.
+func (w *Writer) TryLock() (moved bool, err error) { return w.acquire(false) }
+
+func (w *Writer) acquire(wait bool) (moved bool, err error) {
 	if w.held {
 		panic("journal: Lock of a Writer that is locked")
 	}
@@ -82,9 +87,9 @@ func (w *Writer) Lock() (moved bool, err error) {
 		return false, &Error{Path: w.dir, Offset: -1, Err: because(ErrFailed, "%v", w.failed), Hint: hintReopen}
 	}
 	if w.lock == nil {
-		w.lock, err = w.o.FS.Lock(filepath.Join(w.dir, lockName), w.o.Mode, true, true)
+		w.lock, err = w.o.FS.Lock(filepath.Join(w.dir, lockName), w.o.Mode, true, wait)
 	} else {
-		err = w.lock.Acquire(true, true)
+		err = w.lock.Acquire(true, wait)
 	}
 	if err != nil {
 		return false, err

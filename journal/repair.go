@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/pagetrail/pagetrail/internal/durable"
 )
@@ -15,6 +16,8 @@ import (
 type RepairOptions struct {
 	FS   durable.FS  // default durable.OS
 	Mode fs.FileMode // of files created, default 0644; directories get the x bits of its r bits
+	// Wait is how long the locks of others, who hold them for a commit, are waited for. Default: not at all.
+	Wait time.Duration
 }
 
 // RepairStep is one thing that Repair does.
@@ -33,7 +36,8 @@ type RepairPlan struct {
 	// Unhealed are what is wrong and stays so: whole files that are not one history.
 	Unhealed []error
 	After    Window // what can be restored, and what is gone
-	Last     TXID   // the last transaction
+	First    TXID   // the first transaction, restorable or not
+	Last     TXID   // the last one
 	// Bridge says that Last cannot be restored, since what it builds on is gone: a base of its state, which the
 	// database may still be in, would make it and all that follow restorable.
 	Bridge bool
@@ -47,7 +51,7 @@ type RepairPlan struct {
 func PlanRepair(ctx context.Context, dir string, o *RepairOptions) (*RepairPlan, error) {
 	r := newRepair(dir, o)
 	// A lock file that is not there is locked by nobody, and making one would be a change.
-	locks, err := r.lock(func(name string) bool {
+	locks, err := r.lock(ctx, func(name string) bool {
 		_, err := r.fs.Stat(name)
 		return err == nil
 	})
@@ -80,7 +84,7 @@ func Repair(ctx context.Context, dir string, o *RepairOptions) (*RepairPlan, err
 		return plan, err
 	}
 	r := newRepair(dir, o)
-	locks, err := r.lock(func(string) bool { return true })
+	locks, err := r.lock(ctx, func(string) bool { return true })
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +111,7 @@ func (p *RepairPlan) run(ctx context.Context) error {
 type repair struct {
 	fs   durable.FS
 	o    WriterOptions
+	wait time.Duration
 	dir  string
 	id   Identity
 	p    RepairPlan
@@ -135,7 +140,7 @@ func newRepair(dir string, o *RepairOptions) *repair {
 		opt = *o
 	}
 	w := (&WriterOptions{FS: opt.FS, Mode: opt.Mode}).filled()
-	return &repair{fs: w.FS, o: w, dir: dir, moved: map[string]bool{}, installed: map[string]bool{}}
+	return &repair{fs: w.FS, o: w, wait: opt.Wait, dir: dir, moved: map[string]bool{}, installed: map[string]bool{}}
 }
 
 // repairLocks are held while a trail is looked at or changed.
@@ -149,8 +154,24 @@ func (l repairLocks) close() error {
 	return errors.Join(errs...)
 }
 
-// lock takes the locks of who writes, seals and makes bases, without waiting; those that want says.
-func (r *repair) lock(want func(path string) bool) (repairLocks, error) {
+// lock takes the locks of who writes, seals and makes bases; those that want says. Either all are taken or none is held,
+// so that waiting for one keeps nobody from another.
+func (r *repair) lock(ctx context.Context, want func(path string) bool) (repairLocks, error) {
+	end := time.Now().Add(r.wait)
+	for {
+		held, err := r.tryLock(want)
+		if !errors.Is(err, ErrLocked) || !time.Now().Before(end) {
+			return held, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+func (r *repair) tryLock(want func(path string) bool) (repairLocks, error) {
 	var held repairLocks
 	for _, name := range []string{lockName, sealLockName, baseLockName} {
 		path := filepath.Join(r.dir, name)

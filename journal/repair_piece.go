@@ -91,23 +91,24 @@ func pieceAt(ctx context.Context, o *openedFile, off int64, sealed bool) (p *pie
 		case err != nil && !isContent(err):
 			return nil, 0, err
 		case err != nil:
-			p.finish(&v.index.f)
-			return p, max(w.unit, w.blkOff) + 1, nil
+			return p.finish(&v.index.f), max(w.unit, w.blkOff) + 1, nil
 		case step == stepPoint && p != nil:
 			p.to = w.br.off
 			v.index.f.points = append(v.index.f.points, w.point)
 		case step == stepEnd, step == stepEOF, step == stepUndecided:
-			p.finish(&v.index.f)
-			return p, -1, nil
+			return p.finish(&v.index.f), -1, nil
 		}
 	}
 }
 
-func (p *piece) finish(f *footer) {
-	if p != nil {
-		p.index = *f
-		p.index.units = nil
+// finish is the piece with what it holds; nil when not one block was whole.
+func (p *piece) finish(f *footer) *piece {
+	if p == nil || p.to == 0 {
+		return nil
 	}
+	p.index = *f
+	p.index.units = nil
+	return p
 }
 
 // nextUnit searches from off on, at every byte, for a whole T or P block of a transaction after last; the file's size

@@ -143,8 +143,11 @@ func (r *repair) unneeded() {
 // after says what can be restored when the steps are done.
 func (r *repair) after() {
 	b := windowBuilder{bases: r.bases}
-	for _, s := range r.whole {
-		b.segment(&s.meta)
+	r.p.First = 1
+	for i, s := range r.whole {
+		if b.segment(&s.meta); i == 0 {
+			r.p.First = s.meta.info.First
+		}
 	}
 	r.p.After = b.done()
 	if st := r.last(); st.txid > 0 {

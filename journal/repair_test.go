@@ -505,6 +505,33 @@ func TestRepairRefuses(t *testing.T) {
 	}
 }
 
+// TestRepairLarge damages a group of a large transaction: its record, which is whole, is of no use without it.
+func TestRepairLarge(t *testing.T) {
+	w, dir := newWriter(t)
+	add(t, w, 1)
+	flush(t, w)
+	from := w.Size()
+	if err := w.AddPart(patch(1, 7), 1); err != nil {
+		t.Fatal(err)
+	}
+	add(t, w, 1)
+	flush(t, w)
+	add(t, w, 1)
+	flush(t, w)
+	if err := w.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	add(t, w, 1)
+	flush(t, w)
+	w.Close()
+	p := &patient{T: t, dir: dir, files: filesOf(t, dir)}
+	p.flip(seg1, int(from)+40)
+	p.repair()
+	if got := p.runs(); got != "1-1 3-4" {
+		t.Fatal(got)
+	}
+}
+
 // TestRepairAnything flips bytes all over a trail: what is repaired can be read, and says nothing that was not.
 func TestRepairAnything(t *testing.T) {
 	newPatient(t)

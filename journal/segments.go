@@ -57,7 +57,7 @@ func (t *Trail) OpenSegment(first TXID) (*SegmentReader, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &Error{
 			Path: filepath.Join(t.dir, segmentName(first)), Offset: -1, TXID: first, Err: because(ErrNotFound, "no segment"),
-			Hint: "pagetrail info lists the segments",
+			Hint: "pagetrail window says what is there",
 		}
 	}
 	if err != nil {

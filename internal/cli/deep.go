@@ -79,6 +79,11 @@ func (t *tableCheck) fine() bool { return t.state == "agrees" || t.state == "mov
 
 // check does it all. What goes wrong with the page table itself is no reason to end: it is a cache.
 func (d *deepCheck) check(ctx context.Context, t *openedTrail, bar *progressBar) {
+	if t.damage != nil {
+		last, _ := t.Last()
+		d.err = kindf(t.damage, "the trail can be read only up to transaction %d, which the database has left behind", last.TXID)
+		return
+	}
 	table, err := openTable(t.Dir())
 	if err != nil {
 		d.err = err

@@ -204,6 +204,8 @@ func hintFor(err error) string {
 		return place.Hint
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		return "make room, or use another place: -o names the output's, TMPDIR that of scratch files"
+	case errors.Is(err, syscall.EISDIR):
+		return "a directory has the name of a file there: move it away"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return "run it as a user who may, or name another place"
 	case errors.Is(err, journal.ErrVersion), errors.Is(err, journal.ErrFlag):

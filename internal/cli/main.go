@@ -64,9 +64,9 @@ func newRoot(env *Env) *cobra.Command {
 		Short: "Every committed change of a SQLite database, and the way back to any of them.",
 		Long: `Every committed change of a SQLite database, kept as a trail of page patches.
 pagetrail reads trails: it lists their transactions and makes the database of any
-of them, bit for bit; and it ships them to object storage. Nothing here changes a
-trail or its database, or takes a lock that a program waits for, so all of it may
-run beside the program that uses the database.`,
+of them, bit for bit; and it ships them to object storage. Nothing here but repair
+changes a trail, nothing its database, so all of it may run beside the program that
+uses the database.`,
 		Example: examples(
 			"pagetrail log app.db                            # what happened",
 			"pagetrail hydrate app.db -o was.db --at 14:05   # the database as it was then",
@@ -91,7 +91,8 @@ run beside the program that uses the database.`,
 	root.SetHelpCommand(helpVerb())
 	root.AddCommand(
 		newLog(env), newShow(env), newStatus(env), newWindow(env), newPoints(env),
-		newHydrate(env), newFollow(env), newServe(env), newSend(env), newRecv(env), newVerify(env), newShip(env), newDemo(env), newVersion(env),
+		newHydrate(env), newFollow(env), newServe(env), newSend(env), newRecv(env), newVerify(env), newRepair(env),
+		newShip(env), newDemo(env), newVersion(env),
 	)
 	root.InitDefaultCompletionCmd()
 	for _, verb := range root.Commands() {

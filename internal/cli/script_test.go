@@ -20,6 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/pagetrail/pagetrail/internal/cli"
+	"github.com/pagetrail/pagetrail/internal/durable"
 )
 
 // TestMain makes the test binary the pagetrail that scripts run.
@@ -68,6 +69,7 @@ func TestScripts(t *testing.T) {
 			"snapshot":  cmdSnapshot,
 			"remember":  cmdRemember,
 			"unchanged": cmdUnchanged,
+			"holdlock":  cmdHoldLock,
 		},
 	})
 }
@@ -181,6 +183,13 @@ func cmdUnchanged(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s changed. Before:\n%s\nNow:\n%s", dir, before, now)
 		}
 	}
+}
+
+// holdlock DIR holds a trail's writer lock, as a program does that writes, until the script ends.
+func cmdHoldLock(ts *testscript.TestScript, neg bool, args []string) {
+	lock, err := durable.OS.Lock(filepath.Join(ts.MkAbs(args[0]), "lock"), 0o644, true, false)
+	ts.Check(err)
+	ts.Defer(func() { _ = lock.Close() })
 }
 
 func fingerprint(ts *testscript.TestScript, dir string) string {

@@ -33,7 +33,7 @@ func openTrail(ctx context.Context, arg string) (*openedTrail, error) {
 // beginnings is the hint for a directory that is no trail: either it was one, or one never began.
 func beginnings(dir string) string {
 	if files, err := filepath.Glob(filepath.Join(dir, "*.seg")); err == nil && len(files) > 0 {
-		return "but it has segments: bring the file identity back from a copy of the trail"
+		return "but it has segments: " + commandLine("repair", dir) + " makes the identity again"
 	}
 	return "a trail begins when a program opens the database with ?vfs=pagetrail"
 }

@@ -201,13 +201,13 @@ func (o *verifyOptions) show(env *Env, t *openedTrail, r apply.Report, deep *dee
 		return err
 	}
 	if len(r.Problems) > 0 {
-		o.advise(env, r)
+		o.advise(env, t, r)
 	}
 	return nil
 }
 
 // advise names the next commands after problems.
-func (o *verifyOptions) advise(env *Env, r apply.Report) {
+func (o *verifyOptions) advise(env *Env, t *openedTrail, r apply.Report) {
 	trail := false // something of the trail itself is wrong
 	for _, p := range r.Problems {
 		if hint := hintOf(p.Err); hint != "" {
@@ -218,5 +218,14 @@ func (o *verifyOptions) advise(env *Env, r apply.Report) {
 	}
 	if trail {
 		env.notice("what can still be restored: %s", commandLine("window", o.trail))
+		if !isURL(o.trail) && (reportCode(r) == Damaged || !latestIn(t, r)) {
+			env.notice("what can be healed: %s", commandLine("repair", o.trail, "--dry-run"))
+		}
 	}
+}
+
+// latestIn says that the last transaction was replayed: then a gap before it is past, and stays.
+func latestIn(t *openedTrail, r apply.Report) bool {
+	last, err := t.Last()
+	return err == nil && len(r.Spans) > 0 && r.Spans[len(r.Spans)-1].Last >= last.TXID
 }
