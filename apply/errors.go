@@ -55,7 +55,7 @@ func (e *RangeError) Error() string {
 	case e.After != nil:
 		s += ": the first is " + describe(e.After)
 	default:
-		s += ": the trail holds no transactions"
+		s += ": the trail holds none that can"
 	}
 	return s
 }

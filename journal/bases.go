@@ -9,8 +9,8 @@ import (
 )
 
 // Bases lists the bases, ascending. A base beyond the last transaction, or one that is not the state its transaction
-// left, is what a crash left before the base's record was written, and is not listed. Only headers are read, and
-// of each base's transaction the record.
+// left, is what a crash left before the base's record was written, and is not listed, nor is one whose header is damaged.
+// Only headers are read, and of each base's transaction the record.
 func (t *Trail) Bases() ([]BaseInfo, error) {
 	v, err := t.view()
 	if err != nil {
@@ -22,7 +22,7 @@ func (t *Trail) Bases() ([]BaseInfo, error) {
 			continue
 		}
 		o, err := openHeader(t.fs, t.dir, baseName(id), readOnly, baseMagic, t.id.Load(), id)
-		if errors.Is(err, fs.ErrNotExist) { // pruned meanwhile
+		if errors.Is(err, fs.ErrNotExist) || isLost(err) { // pruned meanwhile, or damaged
 			continue
 		}
 		if err != nil {
@@ -79,7 +79,7 @@ func (t *Trail) matchBase(v *view, info *BaseInfo, path string) error {
 		return nil
 	}
 	for r, err := range t.records(context.Background(), v, id, id) {
-		if isContent(err) && !errors.Is(err, ErrVersion) && !errors.Is(err, ErrFlag) {
+		if isLost(err) {
 			// Nothing to compare with: what is lost is what the base bridges. It is
 			// checked by its own sums, and by what comes after it.
 			return t.matchNext(v, info, path)
@@ -117,7 +117,8 @@ func staleBase(path string, id TXID) error {
 	return &Error{Path: path, Offset: -1, TXID: id, Err: errStaleBase, Hint: "it is not of this history: pagetrail repair takes it out"}
 }
 
-// Points lists the restore points of all segments, in the order in which they were named.
+// Points lists the restore points of all segments, in the order in which they were named. Those in a segment whose header
+// or footer is damaged are lost with it.
 func (t *Trail) Points() ([]Point, error) {
 	v, err := t.view()
 	if err != nil {
@@ -129,7 +130,7 @@ func (t *Trail) Points() ([]Point, error) {
 			break
 		}
 		s, err := t.segment(first)
-		if errors.Is(err, ErrNotFound) { // pruned meanwhile
+		if errors.Is(err, ErrNotFound) || isLost(err) && first != v.first { // pruned meanwhile, or damaged
 			continue
 		}
 		if err != nil {

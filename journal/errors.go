@@ -154,5 +154,10 @@ func isContent(err error) bool {
 	return false
 }
 
+// isLost says that what a file held cannot be had: not by this program, and not by a newer one either.
+func isLost(err error) bool {
+	return isContent(err) && !errors.Is(err, ErrVersion) && !errors.Is(err, ErrFlag)
+}
+
 // joinClose closes what is of no more use after an error.
 func joinClose(err error, c io.Closer) error { return errors.Join(err, c.Close()) }

@@ -200,32 +200,35 @@ func (r *repair) move(name, as string, why error) {
 	r.moved[name] = true
 	dir := r.evidence()
 	r.step(name, "move to "+dir+string(filepath.Separator)+as, why, func() error {
-		if err := r.fs.Rename(filepath.Join(r.dir, name), filepath.Join(r.dir, dir, as)); err != nil {
+		err := r.makeEvidence(dir)
+		if err == nil {
+			err = r.fs.Rename(filepath.Join(r.dir, name), filepath.Join(r.dir, dir, as))
+		}
+		if err != nil {
 			return err
 		}
 		return errors.Join(r.fs.SyncDir(filepath.Join(r.dir, dir)), r.fs.SyncDir(r.dir))
 	})
 }
 
-// evidence is the directory for what is moved, whose making is the first step that needs it.
+// evidence is the name of the directory for what is moved.
 func (r *repair) evidence() string {
-	if r.p.Evidence != "" {
-		return r.p.Evidence
-	}
-	for n := 1; ; n++ {
+	for n := 1; r.p.Evidence == ""; n++ {
 		name := fmt.Sprintf("%s%d", evidencePrefix, n)
-		if _, err := r.fs.Stat(filepath.Join(r.dir, name)); err == nil {
-			continue
+		if _, err := r.fs.Stat(filepath.Join(r.dir, name)); err != nil {
+			r.p.Evidence = name
 		}
-		r.p.Evidence = name
-		r.step(name, "make the directory for what is moved", nil, func() error {
-			if err := r.fs.Mkdir(filepath.Join(r.dir, name), dirMode(r.o.Mode)); err != nil {
-				return err
-			}
-			return r.fs.SyncDir(r.dir)
-		})
-		return name
 	}
+	return r.p.Evidence
+}
+
+// makeEvidence makes it, unless that was done.
+func (r *repair) makeEvidence(name string) error {
+	err := r.fs.Mkdir(filepath.Join(r.dir, name), dirMode(r.o.Mode))
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return errors.Join(err, r.fs.SyncDir(r.dir))
 }
 
 // keep plans to copy bytes of a file to the evidence.
@@ -236,6 +239,9 @@ func (r *repair) keep(name, as string, from int64, why error) {
 		what = fmt.Sprintf("copy what follows byte %d to ", from)
 	}
 	r.step(name, what+dir+string(filepath.Separator)+as, why, func() error {
+		if err := r.makeEvidence(dir); err != nil {
+			return err
+		}
 		src, err := r.fs.OpenFile(filepath.Join(r.dir, name), readOnly, 0)
 		if err != nil {
 			return err

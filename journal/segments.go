@@ -78,7 +78,8 @@ func (t *tail) meta() *segmentMeta {
 	}}
 }
 
-// Segments describes the segments, ascending; the last is the tail.
+// Segments describes the segments, ascending; the last is the tail. One whose header or footer is damaged is left out:
+// Window has a gap there, and reading its transactions says why.
 func (t *Trail) Segments() ([]SegmentInfo, error) {
 	v, err := t.view()
 	if err != nil {
@@ -90,7 +91,7 @@ func (t *Trail) Segments() ([]SegmentInfo, error) {
 			break
 		}
 		m, err := t.segment(first)
-		if errors.Is(err, ErrNotFound) { // pruned meanwhile
+		if errors.Is(err, ErrNotFound) || isLost(err) && first != v.first { // pruned meanwhile, or damaged
 			continue
 		}
 		if err != nil {

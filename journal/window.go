@@ -25,7 +25,7 @@ type Window struct {
 
 // Window says what can be restored: from the oldest base on, or from 0, the empty database, where the trail
 // still holds its first transaction. After a gap it begins again with the next base. Files are judged by their
-// headers and footers; whether their blocks are whole is Verify's to say.
+// headers and footers, and where these are damaged there is a gap; whether their blocks are whole is Verify's to say.
 func (t *Trail) Window(ctx context.Context) (Window, error) {
 	v, err := t.view()
 	if err != nil {
@@ -79,6 +79,10 @@ func (t *Trail) windowParts(ctx context.Context, v *view, b *windowBuilder) erro
 			break
 		}
 		m, err := t.segment(first)
+		if isLost(err) && first != v.first {
+			b.lost(first)
+			continue
+		}
 		if errors.Is(err, ErrNotFound) { // pruned meanwhile
 			continue
 		}
@@ -164,6 +168,13 @@ func (b *windowBuilder) segment(m *segmentMeta) {
 	}
 	b.extend(last, m.info.LastTime)
 	b.next, b.last = last+1, m.info.LastTime
+}
+
+// lost takes a segment that should begin with a transaction and cannot be read. It is a gap, also where history begins.
+func (b *windowBuilder) lost(first TXID) {
+	if !b.begun {
+		b.begun, b.next = true, first
+	}
 }
 
 // begin opens a span, unless one is open.

@@ -138,6 +138,12 @@ func (o *hydrateOptions) explain(ctx context.Context, env *Env, t *openedTrail, 
 		if t.damage != nil && (out.After == nil || out.Before == nil) {
 			return &hintError{&kindError{fmt.Sprintf("%v\n  what comes after is lost: %s", err, reasonOf(t.damage)), t.damage}, hint}
 		}
+		if out.Before == nil && out.After == nil {
+			if all, e := stretches(ctx, t); e == nil && lost(all) != nil {
+				why := lost(all)
+				return &hintError{&kindError{fmt.Sprintf("%v\n  the reason: %s", err, reasonOf(why)), why}, hintFor(why)}
+			}
+		}
 		// Beyond what can be restored there may be more that cannot, and then the reason matters.
 		if last, e := t.Last(); e == nil && out.Before != nil && out.Before.TXID < last.TXID {
 			if why := whyUnreadable(ctx, t.Trail, out.Before.TXID+1); why != nil {

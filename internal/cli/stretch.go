@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -12,7 +13,7 @@ import (
 type stretch struct {
 	journal.Span
 	kind   stretchKind
-	reason error // why it is lost
+	reason error // why it is lost, or begins with a base that is
 }
 
 type stretchKind uint8
@@ -84,6 +85,9 @@ func strand(ctx context.Context, t *journal.Trail, all []stretch, last journal.T
 		for id, at := range map[journal.TXID]*journal.Time{next: &s.FirstTime, to: &s.LastTime} {
 			if tx, err := t.Find(ctx, id); err == nil {
 				*at = tx.Time
+				if id == next && tx.Kind == journal.Base {
+					s.reason = whyNoBase(t, id)
+				}
 			}
 		}
 		full = append(full, s)
@@ -105,11 +109,23 @@ func whyUnreadable(ctx context.Context, t *journal.Trail, id journal.TXID) error
 	return nil
 }
 
+// whyNoBase is the error that opening the base of a transaction meets; nil when it can be opened.
+func whyNoBase(t *journal.Trail, id journal.TXID) error {
+	b, err := t.OpenBase(id)
+	if errors.Is(err, journal.ErrNotFound) {
+		return kindf(journal.ErrGap, "the base of transaction %d is missing", id)
+	}
+	if err != nil {
+		return err
+	}
+	return b.Close()
+}
+
 // lost is what the losses among stretches come to as an outcome: nil when there are none.
 func lost(all []stretch) error {
 	var worst error
 	for _, s := range all {
-		if s.kind == lostStretch {
+		if s.kind == lostStretch || s.reason != nil {
 			if s.reason == nil {
 				s.reason = fmt.Errorf("transactions %d to %d: %w", s.First, s.Last, journal.ErrGap)
 			}
