@@ -133,11 +133,14 @@ func txOfBase(b *journal.BaseInfo) journal.Tx {
 	}
 }
 
-// find is trail.Find that returns nil for a transaction that is not there.
+// find is trail.Find that returns nil for a transaction that is not there, or
+// is lost in a damaged file: what it is asked for can be done without.
 func find(ctx context.Context, trail *journal.Trail, id journal.TXID) (*journal.Tx, error) {
 	tx, err := trail.Find(ctx, id)
-	if errors.Is(err, journal.ErrRange) || errors.Is(err, journal.ErrGap) {
-		return nil, nil
+	for _, lost := range []error{journal.ErrRange, journal.ErrGap, journal.ErrCorrupt, journal.ErrTorn, journal.ErrDiverged, journal.ErrForeign} {
+		if errors.Is(err, lost) {
+			return nil, nil
+		}
 	}
 	if err != nil {
 		return nil, err

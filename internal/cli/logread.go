@@ -62,10 +62,10 @@ func (r *logReader) read(ctx context.Context, first, last journal.TXID, each fun
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		r.worst = worse(r.worst, err)
 		resume := r.after(next)
 		row := logRow{lost: err, lostFrom: max(next, first), lostTo: min(resume-1, last)}
-		if row.lostFrom <= row.lostTo {
+		if row.lostFrom <= row.lostTo { // else it was only to know what is usual
+			r.worst = worse(r.worst, err)
 			if err := each(row); err != nil {
 				return err
 			}

@@ -42,6 +42,11 @@ func (o *pointsOptions) run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
+	all, err := stretches(ctx, t)
+	if err != nil {
+		return err
+	}
+	lost := lost(all)
 	if o.json {
 		answer := pointsJSON{[]pointJSON{}}
 		for _, p := range points {
@@ -50,11 +55,11 @@ func (o *pointsOptions) run(ctx context.Context, env *Env) error {
 		if err := writeJSON(env.Out, answer); err != nil {
 			return err
 		}
-		return t.damage
+		return o.whole(env, lost)
 	}
 	if len(points) == 0 {
 		env.notice("%s has no restore points; a program names one with PRAGMA pagetrail_point='NAME'", t.Dir())
-		return t.damage
+		return o.whole(env, lost)
 	}
 	table := ui.NewTable(env.Out, env.painter(env.OutTerm), env.tableWidth(),
 		ui.Column{Title: "TXID", Right: true}, ui.Column{Title: "NAMED AT"}, ui.Column{Title: "NAME"})
@@ -71,7 +76,17 @@ func (o *pointsOptions) run(ctx context.Context, env *Env) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	return t.damage
+	return o.whole(env, lost)
+}
+
+// whole says so when there may have been more.
+func (o *pointsOptions) whole(env *Env, lost error) error {
+	if lost == nil {
+		return nil
+	}
+	env.notice("there may have been more: %s", reasonOf(lost))
+	env.notice("what can be restored: %s", commandLine("window", o.trail))
+	return &quietCode{codeOf(lost), lost}
 }
 
 // restorable says whether a TXID lies in a span of the window.
