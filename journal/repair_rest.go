@@ -89,6 +89,9 @@ func (r *repair) record(ctx context.Context, s *stretchOfSegment, id TXID) (tx *
 		if err != nil {
 			return nil, err
 		}
+		if rec.TXID != id { // folded into a later one
+			return nil, nil
+		}
 		found := rec.Tx
 		return &found, nil
 	}
@@ -114,10 +117,11 @@ func (r *repair) begin() {
 // errLeftover is why a file that a crash left half made is moved.
 var errLeftover = errors.New("a crash left it half made")
 
-// leftovers moves what means nothing after a crash.
+// leftovers moves what means nothing after a crash. A segment that is being sealed is none: the next Seal goes on with it,
+// or begins it anew.
 func (r *repair) leftovers() {
 	for _, name := range r.list.other {
-		for _, suffix := range []string{durable.TempSuffix, sealingSuffix, basingSuffix} {
+		for _, suffix := range []string{durable.TempSuffix, basingSuffix} {
 			if strings.HasSuffix(name, suffix) && !strings.HasSuffix(name, salvagedSuffix+durable.TempSuffix) {
 				r.move(name, name, errLeftover)
 				break

@@ -308,7 +308,7 @@ func TestRepair(t *testing.T) {
 		"the tail empty":             {func(p *patient) { writeFile(p, p.path(seg269), nil) }, "1-250 251-260 261-264 265-268", 269, false, "move"},
 		"identity missing":           {func(p *patient) { os.Remove(p.path("identity")) }, whole, 273, false, "write it"},
 		"identity damaged":           {func(p *patient) { writeFile(p, p.path("identity"), []byte("{")) }, whole, 273, false, "write it"},
-		"leftovers":                  {func(p *patient) { p.leave(seg251+".sealing", "identity.tmp", "0000000000000009.base.writing") }, whole, 273, false, "half made"},
+		"leftovers":                  {func(p *patient) { p.leave("identity.tmp", "0000000000000009.base.writing") }, whole, 273, false, "half made"},
 		"two blocks and the header":  {func(p *patient) { p.flip(seg1, 20); p.also(seg1, len(p.files[seg1])/2) }, "1-100 201-250 251-260 261-264 265-268 269-272", 273, true, ""},
 		"a base of no transaction":   {func(p *patient) { p.base(300) }, whole, 273, false, "no transaction"},
 		"one that is not of its own": {func(p *patient) { p.base(260) }, whole, 273, false, "not the state"},
@@ -393,7 +393,7 @@ func TestRepairStopped(t *testing.T) {
 		p := newPatient(t)
 		damage(p)
 		before := filesOf(t, p.dir)
-		stopping := &stoppingFS{FS: lazyFS{durable.OS}, left: n}
+		stopping := &stopFS{FS: lazyFS{durable.OS}, left: n}
 		_, err := journal.Repair(t.Context(), p.dir, &journal.RepairOptions{FS: stopping})
 		if err == nil {
 			if n < 20 {
@@ -419,39 +419,39 @@ func TestRepairStopped(t *testing.T) {
 
 var errStopped = errors.New("stopped")
 
-// stoppingFS allows so many changes of names.
-type stoppingFS struct {
+// stopFS allows so many changes of names.
+type stopFS struct {
 	durable.FS
 	left int
 }
 
-func (s *stoppingFS) stop() bool {
+func (s *stopFS) stop() bool {
 	s.left--
 	return s.left < 0
 }
 
-func (s *stoppingFS) Rename(from, to string) error {
+func (s *stopFS) Rename(from, to string) error {
 	if s.stop() {
 		return errStopped
 	}
 	return s.FS.Rename(from, to)
 }
 
-func (s *stoppingFS) Mkdir(name string, perm fs.FileMode) error {
+func (s *stopFS) Mkdir(name string, perm fs.FileMode) error {
 	if s.stop() {
 		return errStopped
 	}
 	return s.FS.Mkdir(name, perm)
 }
 
-func (s *stoppingFS) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
+func (s *stopFS) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
 	if flag != os.O_RDONLY && !strings.HasPrefix(filepath.Base(name), "lock") && s.stop() {
 		return nil, errStopped
 	}
 	return s.FS.OpenFile(name, flag, perm)
 }
 
-func (s *stoppingFS) Remove(name string) error {
+func (s *stopFS) Remove(name string) error {
 	if s.left < 0 { // the process is no more
 		return errStopped
 	}
