@@ -137,15 +137,23 @@ func txOfBase(b *journal.BaseInfo) journal.Tx {
 // is lost in a damaged file: what it is asked for can be done without.
 func find(ctx context.Context, trail *journal.Trail, id journal.TXID) (*journal.Tx, error) {
 	tx, err := trail.Find(ctx, id)
-	for _, lost := range []error{journal.ErrRange, journal.ErrGap, journal.ErrCorrupt, journal.ErrTorn, journal.ErrDiverged, journal.ErrForeign} {
-		if errors.Is(err, lost) {
-			return nil, nil
-		}
+	if gone(err) {
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	return &tx, nil
+}
+
+// gone says that a transaction is not held, or lost in a damaged file.
+func gone(err error) bool {
+	for _, e := range []error{journal.ErrRange, journal.ErrGap, journal.ErrCorrupt, journal.ErrTorn, journal.ErrDiverged, journal.ErrForeign} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // after is the transaction after one, or the one that it was folded into.
@@ -154,7 +162,7 @@ func after(ctx context.Context, trail *journal.Trail, id journal.TXID) (*journal
 	if folded, ok := errors.AsType[*journal.FoldedError](err); ok {
 		return find(ctx, trail, folded.After)
 	}
-	if errors.Is(err, journal.ErrRange) || errors.Is(err, journal.ErrGap) {
+	if gone(err) {
 		return nil, nil
 	}
 	if err != nil {
