@@ -64,8 +64,9 @@ func (c *Conn) WriteWAL(p []byte, off int64) error {
 		f := sqlitefile.ParseFrame(p)
 		// Other salts than we know: an outsider began the WAL anew. None at all:
 		// the cache spilled a page for the second time, and from there on SQLite
-		// writes salts and checksums at the commit.
-		attach = attach || f.Salt != [2]uint32{} && db.generation.Load() != saltKey(f.Salt)
+		// writes salts and checksums at the commit. To look then is not needed,
+		// but a trail that cannot be written is noticed by it before the commit.
+		attach = attach || db.generation.Load() != saltKey(f.Salt)
 		if f.Commit != 0 {
 			c.commitFrame(off)
 		}
