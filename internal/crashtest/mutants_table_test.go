@@ -17,7 +17,7 @@ type mutant struct {
 var mutants = []mutant{
 	{"the trail is not synced beside the database", "vfs/file.go", "if !f.conn.Unsynced() {", "if true {", "TestPowerCuts/DELETE/FULL"},
 	{"a transaction is committed before the commit point", "internal/capture/conn.go", "return c.append(v, tx, true)", "return c.append(v, tx, false)", "TestKillPoints/DELETE/FULL"},
-	{"what a rollback after a spill left is ignored", "internal/capture/conn.go", "c.db.do(true, c.residue)", "c.db.do(true, c.dropPrepared)", "TestPowerCuts/(DELETE|PERSIST)/FULL|TestOutsiders/(DELETE|PERSIST)"},
+	{"what a rollback after a spill left is ignored", "internal/capture/connunlock.go", "c.db.do(true, c.residue)", "c.db.do(true, c.dropPrepared)", "TestPowerCuts/(DELETE|PERSIST)/FULL|TestOutsiders/(DELETE|PERSIST)"},
 	{"a stale page hash is trusted", "internal/capture/table.go", "return err == nil && sum == tx.Sum", "return err == nil && (sum == tx.Sum || true)", "TestPowerCuts/WAL"},
 	{"the trail is not synced before a checkpoint", "internal/capture/connwal.go", "		return c.db.durable()\n	})\n	c.db.goOn()", "		return nil\n	})\n	c.db.goOn()", "TestPowerCuts/WAL/NORMAL"},
 	{"the trail is not synced before the WAL begins anew", "internal/capture/connwal.go", "		db.generation.Store(saltKey(hdr.Salt))\n		return db.durable()", "		db.generation.Store(saltKey(hdr.Salt))\n		return nil", "TestForeignCheckpoint"},
