@@ -31,7 +31,7 @@
 //
 //	PAGETRAIL_CUTS=100000      power cuts for each combination of modes, instead of a few thousand
 //	PAGETRAIL_SEED=0x1234      begin with this seed, as printed by a failure
-//	PAGETRAIL_FAULTS=60        places of each kind of call that are failed, instead of 3
+//	PAGETRAIL_FAULTS=60        places of each kind of call that are failed, instead of 2
 //	PAGETRAIL_KILLS=100        real processes killed for each combination of modes, instead of 8
 //	PAGETRAIL_WRITERS=1m       how long the four processes write, instead of a few hundred transactions
 package crashtest
