@@ -237,6 +237,56 @@ func faultsOf(t *testing.T, c faultCase, fired coverage) {
 	t.Logf("%d faults at %d kinds of places, all reached", done, len(order))
 }
 
+// TestFailedWALSync fails the sync of a commit. The commit is reported as
+// failed, and its frames are there, valid, until they are overwritten: only the
+// wal-index tells that they are dead.
+func TestFailedWALSync(t *testing.T) {
+	for _, w := range waysOf(crashfs.Sync, false) {
+		t.Run(w.name, func(t *testing.T) {
+			set := setup{journal: "WAL", sync: "FULL", pageSize: 512, cache: 5, conns: 2, inline: true}
+			if err := failedWALSync(set, w.fault, tempDir(t)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func failedWALSync(set setup, fault crashfs.Fault, temp string) error {
+	w, err := newWorld(set, 1, temp)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	insert := step{sql: "BEGIN; INSERT INTO t(a,b) VALUES(1,zeroblob(900)); " + mark + "; COMMIT", commit: true}
+	if err := w.run([]step{insert, insert}); err != nil {
+		return err
+	}
+	before, fired := len(w.hist), false
+	w.m.OnOp(func(op crashfs.Op) crashfs.Fault {
+		if op.Kind != crashfs.Sync || op.Name != dbName+"-wal" {
+			return crashfs.Fault{}
+		}
+		fired = true
+		return fault
+	})
+	err = w.attempt(insert)
+	w.m.OnOp(nil)
+	if err == nil || !fired {
+		return fmt.Errorf("the commit did not fail: %w", err)
+	}
+	for _, c := range w.conns {
+		switch n, err := number(c, "PRAGMA pagetrail_txid"); {
+		case err != nil:
+			return err
+		case n != before:
+			return fmt.Errorf("the position is %d, it was %d before a commit that failed", n, before)
+		}
+	}
+	return w.settle()
+}
+
+var errNotReached = errors.New("the fault was never reached")
+
 func faultAt(c faultCase, temp string, p place, w way) error {
 	seen, fired := 0, false
 	log, err := c.run(temp, func(op crashfs.Op) crashfs.Fault {
@@ -253,7 +303,7 @@ func faultAt(c faultCase, temp string, p place, w way) error {
 		return f
 	})
 	if err == nil && !fired {
-		err = errors.New("the fault was never reached")
+		err = errNotReached
 	}
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, log)
