@@ -91,6 +91,10 @@ var rooms = []room{
 		path: "apply/asof", may: []string{"apply", "journal", "journal/objstore", "diff", "internal/sqlitefile", "internal/durable", "internal/invariant"},
 		why: "it answers reads from page indexes, local or in a store",
 	},
+	{
+		path: "apply/upkeep", may: []string{"apply", "journal", "journal/archive", "journal/objstore", "internal/durable"},
+		why: "an archive's plans need pages to fold, and package archive has none: this lends it those of package apply",
+	},
 	{path: "internal/web", may: []string{"journal", "internal/ui"}, why: "the pages are a reader behind a small status interface"},
 
 	{

@@ -14,6 +14,13 @@ type stretch struct {
 	bases    journal.TXID // bases up to here
 }
 
+// batch and base say whether objects of the timeline are of the history.
+func (s *stretch) batch(first journal.TXID) bool { return first >= s.first && first < s.until }
+func (s *stretch) base(id journal.TXID) bool     { return id <= s.bases }
+
+// live says that a batch is read, and not what was made of it.
+func (h *Head) live(first journal.TXID) bool { return first >= h.Start && h.superseded(first) == nil }
+
 // chain is the history as stretches of timelines, oldest first: the current one, the one that it left, and so on.
 func (h *Head) chain() []stretch {
 	var out []stretch
@@ -46,7 +53,7 @@ func (h *Head) superseded(id journal.TXID) *Segment {
 
 // uncovered is the first transaction of a stretch whose batch is still part of the history.
 func (h *Head) uncovered(s stretch) journal.TXID {
-	id := s.first
+	id := max(s.first, h.Start)
 	for seg := h.superseded(id); seg != nil; seg = h.superseded(id) {
 		id = seg.Last + 1
 	}

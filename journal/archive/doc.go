@@ -48,5 +48,16 @@
 // a get see what was written before. Objects that were deleted, cut or exchanged are found when they are read, as
 // files of a trail are: gap, corrupt, diverged, of another database.
 //
-// Retention and folding are not here yet: nothing is deleted.
+// # Upkeep
+//
+// [Maintain] keeps an archive small: many small objects become one, old transactions are folded into minutes and
+// hours, and in the end forgotten, as a [Retention] says. It is a plan of steps, written into the head before the first
+// of them, each of which may be done again; so it may be killed anywhere and carried on by anybody, beside the writer
+// and the readers.
+//
+//	head     segments: ── 2/1-5000 ──┼── 1/5001-6200 ──┤        batches: 6201, 6240, …
+//	store    the same, and 0/5001 … 0/6190, superseded, until their grace is over
+//
+// What is part of the history is what the head says, and the batches after that. So each replacement is one swap:
+// before it, readers have the old objects, after it the new. The old ones go with the next plan, an hour later.
 package archive

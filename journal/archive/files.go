@@ -68,9 +68,8 @@ func (f *files) list(ctx context.Context, s objstore.Bucket) error {
 			name, ok := parseKey(o.Key)
 			switch {
 			case !ok:
-			case name.level == -1 && name.first <= part.bases:
-				f.know(path.Base(o.Key), o.Key, o.Size)
-			case name.level == 0 && name.first >= part.first && name.first < part.until && f.head.superseded(name.first) == nil:
+			case name.level == -1 && part.base(name.first) && name.first >= f.head.Floor,
+				name.level == 0 && part.batch(name.first) && f.head.live(name.first):
 				f.know(path.Base(o.Key), o.Key, o.Size)
 			}
 		}

@@ -66,6 +66,7 @@ func (w *Writer) forked(from, first, ended journal.TXID) Head {
 	}
 	h.Lines = append(h.Lines[:len(h.Lines):len(h.Lines)], line)
 	h.Timeline, h.Next = id.Timeline, 0
+	h.Plan, h.Strays = nil, nil // made for another history
 	h.Segments = nil
 	for _, s := range w.head.Segments {
 		if s.First < line.From {

@@ -30,6 +30,17 @@ type Head struct {
 	Lines []Line `json:"timelines"`
 	// Segments above level 0 that belong to the history, ascending. A batch within one of them is superseded.
 	Segments []Segment `json:"segments,omitempty"`
+	// Start and Floor: batches that begin before Start, and bases before Floor, are no part of the history any more.
+	Start journal.TXID `json:"start,omitempty"`
+	Floor journal.TXID `json:"floor,omitempty"`
+	// Hold, if there is one.
+	Hold *Hold `json:"hold,omitempty"`
+	// Plan that is under way.
+	Plan *Plan `json:"plan,omitempty"`
+	// Tidied is when the last plan was done. What it left over may still be read by those who began before.
+	Tidied journal.Time `json:"tidied,omitempty"`
+	// Strays are objects of no timeline, as the last plan saw them: what a fork that was not finished left.
+	Strays []string `json:"strays,omitempty"`
 }
 
 // Line is a timeline.
@@ -132,7 +143,7 @@ func (h *Head) check() error {
 		}
 		end = s.Last
 	}
-	return nil
+	return h.checkPlan()
 }
 
 // Encode is the content of the head: one line of JSON.

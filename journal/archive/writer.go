@@ -64,7 +64,7 @@ type Writer struct {
 }
 
 // sureFor is how long a writer trusts that it holds the archive without looking at the head. Names of batches that
-// were merged into others become free again, but not before objstore-wide this much has passed: see Sweep.
+// were merged into others become free again when those are deleted, which is later than that: see Maintain.
 const sureFor = 10 * time.Minute
 
 // OpenWriter looks at the archive in a store, which may be empty. journal.ErrForeign when it is another database's, or
@@ -337,6 +337,10 @@ func (w *Writer) Bases(ctx context.Context) (map[journal.TXID]int64, error) {
 	}
 	return found, nil
 }
+
+// Settled is the transaction up to which the archive looks after itself: it makes the bases that it needs, and others
+// are not missed.
+func (w *Writer) Settled() journal.TXID { return max(w.head.end(), w.head.Floor) }
 
 // PutBase creates a base; one of that TXID that is there must be the same, else ErrDiverged.
 func (w *Writer) PutBase(ctx context.Context, id journal.TXID, body io.ReaderAt, size int64) error {

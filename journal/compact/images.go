@@ -96,3 +96,8 @@ func (m *Images) pages() []uint32 {
 	slices.Sort(out)
 	return out
 }
+
+// Stop forgets all; changes are not kept before the next group begins.
+func (m *Images) Stop() {
+	m.slots, m.mem = nil, m.mem[:0]
+}

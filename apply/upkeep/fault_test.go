@@ -1,0 +1,213 @@
+package upkeep_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pagetrail/pagetrail/apply/upkeep"
+	"github.com/pagetrail/pagetrail/journal/archive"
+	"github.com/pagetrail/pagetrail/journal/objstore"
+	"github.com/pagetrail/pagetrail/journal/objstore/mem"
+)
+
+// copied is another store with the same objects.
+func copied(t testing.TB, from objstore.Store) *mem.Store {
+	t.Helper()
+	to := new(mem.Store)
+	keys, _ := objects(t, from)
+	for _, key := range keys {
+		body, size, err := from.Get(t.Context(), key, 0, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(body)
+		if err == nil {
+			err = to.Put(t.Context(), key, strings.NewReader(string(data)), size)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return to
+}
+
+// old is a small archive for which every kind of step is due.
+func old(t testing.TB) (*primary, archive.Retention) {
+	p := newPrimary(t, 9)
+	p.live(40, 20*time.Second)
+	p.now = p.now.Add(40 * day)
+	p.live(20, 20*time.Second)
+	p.point("release")
+	p.live(10, 20*time.Second)
+	p.now = p.now.Add(2 * day)
+	p.live(20, 20*time.Second)
+	p.now = p.now.Add(2 * time.Hour)
+	return p, archive.Retention{All: day, Minutes: 30 * day}
+}
+
+// Every call of a store fails once, in each of the two ways, in every step of a plan and between them. What failed is
+// done again by the next run, and in the end there is what there would have been, and nothing else.
+func TestEveryCallFails(t *testing.T) {
+	p, r := old(t)
+	from := p.store
+	count := new(objstore.Faults)
+	clean := copied(t, from)
+	if _, err := upkeep.Run(t.Context(), objstore.Faulty(clean, count), p.options(r)); err != nil {
+		t.Fatal(err)
+	}
+	want, _ := objects(t, clean)
+	p.store = clean
+	states := p.restorable()
+	ops := make(map[string]bool)
+	for i := range count.Calls() {
+		for _, out := range []objstore.Outcome{objstore.Refuse, objstore.Deceive} {
+			s := copied(t, from)
+			f := &objstore.Faults{Decide: func(n int, _ objstore.Call) objstore.Outcome {
+				if n == i {
+					return out
+				}
+				return objstore.Pass
+			}}
+			o := p.options(r)
+			at := ""
+			o.Step = func(s archive.Step) { at = s.Op }
+			_, err := upkeep.Run(t.Context(), objstore.Faulty(s, f), o)
+			if f.Fired() != 1 {
+				t.Fatalf("call %d, outcome %d: never reached", i, out)
+			}
+			if err != nil {
+				ops[at] = true
+				if _, err = upkeep.Run(t.Context(), s, p.options(r)); err != nil {
+					t.Fatalf("call %d, outcome %d, again: %v", i, out, err)
+				}
+			}
+			if got, _ := objects(t, s); !slices.Equal(got, want) {
+				t.Fatalf("call %d, outcome %d, in %s: objects %v, want %v", i, out, at, got, want)
+			}
+			if p.store = s; i%9 == 0 {
+				if got := p.restorable(); len(got) != len(states) {
+					t.Errorf("call %d: %d states, want %d", i, len(got), len(states))
+				}
+			}
+		}
+	}
+	for _, op := range []string{archive.OpMerge, archive.OpFold, archive.OpBase, archive.OpForget, archive.OpDelete} {
+		if !ops[op] {
+			t.Errorf("no call failed in a step of %s", op)
+		}
+	}
+}
+
+// A plan that is killed at any call is carried on by whoever comes next. Until then everything is readable: what was
+// kept by the plan can be restored at every moment of it.
+func TestKilledAtAnyCall(t *testing.T) {
+	p, r := old(t)
+	from := p.store
+	count := new(objstore.Faults)
+	clean := copied(t, from)
+	if _, err := upkeep.Run(t.Context(), objstore.Faulty(clean, count), p.options(r)); err != nil {
+		t.Fatal(err)
+	}
+	want, _ := objects(t, clean)
+	kept := p.want(r)
+	resumed := 0
+	for i := range count.Calls() {
+		s := copied(t, from)
+		ctx, kill := context.WithCancel(t.Context())
+		f := &objstore.Faults{Decide: func(n int, _ objstore.Call) objstore.Outcome {
+			if n < i {
+				return objstore.Pass
+			}
+			kill()
+			if n == i && i%2 == 0 {
+				return objstore.Deceive // it was carried out, and nobody learned
+			}
+			return objstore.Refuse
+		}}
+		if _, err := upkeep.Run(ctx, objstore.Faulty(s, f), p.options(r)); err == nil {
+			t.Fatalf("call %d: not killed", i)
+		}
+		kill()
+		if p.store = s; i%6 == 0 {
+			got := p.restorable()
+			for id := range kept {
+				if !got[id] {
+					t.Fatalf("killed at call %d: transaction %d cannot be restored", i, id)
+				}
+			}
+		}
+		done, err := upkeep.Run(t.Context(), s, p.options(r))
+		if err != nil {
+			t.Fatalf("after being killed at call %d: %v", i, err)
+		}
+		if done.Resumed {
+			resumed++
+		}
+		if got, _ := objects(t, s); !slices.Equal(got, want) {
+			t.Fatalf("killed at call %d: objects %v, want %v", i, got, want)
+		}
+	}
+	if resumed < count.Calls()/3 {
+		t.Errorf("%d of %d were resumed", resumed, count.Calls())
+	}
+}
+
+// Two that carry out one plan do no harm, and neither does a hold that is put on meanwhile.
+func TestTwoAtOnce(t *testing.T) {
+	p, r := old(t)
+	from := p.store
+	clean := copied(t, from)
+	if _, err := upkeep.Run(t.Context(), clean, p.options(r)); err != nil {
+		t.Fatal(err)
+	}
+	want, _ := objects(t, clean)
+	for at := range 7 {
+		for _, hold := range []bool{false, true} {
+			s, n := copied(t, from), 0
+			o := p.options(r)
+			o.Step = func(archive.Step) {
+				if n++; n-1 != at {
+					return
+				}
+				if hold {
+					p.check(archive.SetHold(t.Context(), s, "", &archive.Hold{TXID: p.last(), What: "all"}))
+					return
+				}
+				_, err := upkeep.Run(t.Context(), s, p.options(r))
+				p.check(err)
+			}
+			_, err := upkeep.Run(t.Context(), s, o)
+			if err != nil && !errors.Is(err, archive.ErrMoved) {
+				t.Fatalf("step %d: %v", at, err)
+			}
+			p.store = s
+			p.restorable()
+			if hold {
+				continue
+			}
+			if _, err := upkeep.Run(t.Context(), s, p.options(r)); err != nil {
+				t.Fatal(err)
+			}
+			if got, _ := objects(t, s); !slices.Equal(got, want) {
+				t.Errorf("step %d: objects %v, want %v", at, got, want)
+			}
+		}
+	}
+}
+
+// Without pages nothing is folded, and that is said before anything is done.
+func TestNoPages(t *testing.T) {
+	p, r := old(t)
+	before, _ := objects(t, p.store)
+	if _, err := archive.Maintain(t.Context(), p.store, p.options(r)); err == nil {
+		t.Error("folded without pages")
+	}
+	if after, _ := objects(t, p.store); !slices.Equal(before, after) {
+		t.Errorf("objects %v became %v", before, after)
+	}
+}
