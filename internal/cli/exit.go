@@ -12,6 +12,7 @@ import (
 	"github.com/pagetrail/pagetrail/apply"
 	"github.com/pagetrail/pagetrail/internal/ui"
 	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/journal/archive"
 	"github.com/pagetrail/pagetrail/journal/objstore"
 )
 
@@ -108,7 +109,7 @@ func codeOf(err error) Code {
 		return Done
 	case errors.As(err, &quiet):
 		return quiet.code
-	case errors.As(err, &usage), errors.Is(err, objstore.ErrKey):
+	case errors.As(err, &usage), errors.Is(err, objstore.ErrKey), errors.Is(err, archive.ErrRetention):
 		return Usage
 	case errors.Is(err, context.Canceled):
 		return Interrupted

@@ -27,12 +27,13 @@ type txJSON struct {
 	Note       string       `json:"note,omitempty"`
 	Points     []string     `json:"points,omitempty"`
 	Large      bool         `json:"large,omitempty"`
+	Folded     uint64       `json:"folded,omitempty"`
 }
 
 func newTxJSON(tx journal.Tx) *txJSON {
 	j := &txJSON{
 		TXID: tx.TXID, Time: jsonTime(tx.Time.Time()), Kind: kindName(tx.Kind), Pages: tx.Pages, PatchBytes: tx.Bytes,
-		PageSize: tx.PageSize, PageCount: tx.PageCount, SizeBytes: sizeOf(tx), Note: tx.Note,
+		PageSize: tx.PageSize, PageCount: tx.PageCount, SizeBytes: sizeOf(tx), Note: tx.Note, Folded: tx.Folded,
 	}
 	if tx.SumKnown {
 		j.Sum = tx.Sum.String()
@@ -84,10 +85,11 @@ type spanJSON struct {
 	Last      journal.TXID `json:"last,omitempty"`
 	FirstTime string       `json:"first_time,omitempty"`
 	LastTime  string       `json:"last_time,omitempty"`
+	Folded    uint64       `json:"folded,omitempty"`
 }
 
 func newSpanJSON(s journal.Span) spanJSON {
-	j := spanJSON{First: s.First, Last: s.Last}
+	j := spanJSON{First: s.First, Last: s.Last, Folded: s.Folded}
 	if s.FirstTime != 0 {
 		j.FirstTime = jsonTime(s.FirstTime.Time())
 	}

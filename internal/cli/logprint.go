@@ -82,7 +82,7 @@ func (l *logTable) row(r logRow) error {
 	err := l.table.Row(
 		ui.Cell{Text: fmt.Sprint(r.tx.TXID), Style: ui.Bold}, ui.Cell{Text: l.time(at)},
 		mark(ui.Count(r.tx.Pages), r.large.pages), mark(ui.BytesColumn(r.tx.Bytes), r.large.bytes),
-		ui.Cell{Text: ui.BytesColumn(sizeOf(r.tx))}, kindCell(r.tx.Kind), ui.Cell{Text: ui.Clean(r.tx.Note)},
+		ui.Cell{Text: ui.BytesColumn(sizeOf(r.tx))}, kindCell(r.tx.Kind), ui.Cell{Text: foldedNote(r.tx) + ui.Clean(r.tx.Note)},
 	)
 	if err == nil && !l.reverse {
 		err = errors.Join(l.pointRows(r.tx.TXID), l.forkLines(r.tx.TXID))
@@ -135,6 +135,18 @@ func kindCell(k journal.Kind) ui.Cell {
 		return ui.Cell{Text: kindName(k), Style: ui.Dim}
 	}
 	return ui.Cell{Text: kindName(k), Style: ui.Warn}
+}
+
+// foldedNote says of a record that others were folded into it which they are.
+func foldedNote(tx journal.Tx) string {
+	switch first := tx.First(); {
+	case tx.Folded == 0:
+		return ""
+	case tx.Folded == 1:
+		return fmt.Sprintf("(with %d) ", first)
+	default:
+		return fmt.Sprintf("(with %d to %d) ", first, tx.TXID-1)
+	}
 }
 
 func (l *logTable) time(at time.Time) string {

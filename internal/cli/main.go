@@ -92,7 +92,7 @@ uses the database.`,
 	root.AddCommand(
 		newLog(env), newShow(env), newStatus(env), newWindow(env), newPoints(env),
 		newHydrate(env), newFollow(env), newServe(env), newSend(env), newRecv(env), newVerify(env), newRepair(env),
-		newShip(env), newDemo(env), newVersion(env),
+		newShip(env), newCompact(env), newDemo(env), newVersion(env),
 	)
 	root.InitDefaultCompletionCmd()
 	for _, verb := range root.Commands() {

@@ -142,6 +142,13 @@ func (o *windowOptions) table(env *Env, all []stretch) error {
 		if err := row(l.to, l.style, s.Last, s.LastTime, ""); err != nil {
 			return err
 		}
+		if s.Folded > 0 {
+			left, of := leftOf(s.Span)
+			text := fmt.Sprintf("%d of these %d; the others were folded, pagetrail log lists those that are left", left, of)
+			if err := table.Line(ui.Cell{Text: text, Style: ui.Dim}); err != nil {
+				return err
+			}
+		}
 	}
 	return table.Flush()
 }

@@ -111,12 +111,4 @@ func (v *survey) bytes(first, last journal.TXID) (n int64) {
 	return n
 }
 
-// moments is how many states can be restored.
-func (v *survey) moments() (n uint64) {
-	for _, s := range v.window.Spans {
-		n += s.Moments()
-	}
-	return n
-}
-
 var errNoPages = errors.New("folding and making bases need the pages: give MaintainOptions.Pages")
