@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 
 	"github.com/pagetrail/pagetrail/journal"
@@ -25,8 +27,17 @@ type Plan struct {
 	Bytes int64
 	// PatchBytes, uncompressed, that will be applied, about.
 	PatchBytes int64
+	// Reads are the files that will be read, the base first.
+	Reads []Read
 	// Window is what the trail can restore at all.
 	Window journal.Window
+}
+
+// Read is a file of the trail that a plan reads.
+type Read struct {
+	Name string
+	// Size of the file, and about how many Bytes of it are read.
+	Size, Bytes int64
 }
 
 // Start is the TXID at which replaying starts: the base's, or 0.
@@ -231,33 +242,78 @@ func nearest(ctx context.Context, trail *journal.Trail, id journal.TXID, at jour
 	return &journal.Tx{TXID: id, Time: at}
 }
 
-// chooseBase takes the nearest base at or before the target whose checksum is
-// that of its transaction. A base that a crash left behind, for a transaction
-// that came out differently, is passed over.
+// replayCost is how many bytes of a base cost as much as one byte of patches:
+// those are unpacked and applied one after the other, and bases by all cores.
+const replayCost = 3
+
+// worthwhile is by how much an older base must be cheaper: it also takes more
+// transactions, each of which has a price of its own.
+const worthwhile = 4 << 20
+
+// chooseBase takes the base from which the target is reached most cheaply, by
+// the bytes that are read: as a rule the nearest at or before it, but an older
+// and smaller one if little happened since. A base that a crash left behind,
+// for a transaction that came out differently, is passed over, and so is one
+// whose transaction was folded into a later one.
 func (p *Plan) chooseBase(ctx context.Context, trail *journal.Trail) error {
 	bases, err := trail.Bases()
 	if err != nil {
 		return err
 	}
-	for i := len(bases) - 1; i >= 0; i-- {
-		b := bases[i]
-		if b.TXID > p.Tx.TXID || b.TXID == 0 {
+	span, _ := spanOf(p.Window.Spans, p.Tx.TXID)
+	segments, err := trail.Segments()
+	if err != nil {
+		return err
+	}
+	least := int64(math.MaxInt64)
+	for _, b := range slices.Backward(bases) {
+		if b.TXID > p.Tx.TXID || b.TXID == 0 || b.TXID < span.First {
 			continue
 		}
-		tx, err := find(ctx, trail, b.TXID)
+		cost := b.Size + p.replayed(segments, b.TXID)*replayCost
+		if cost >= least-worthwhile {
+			continue
+		}
+		usable, err := p.usable(ctx, trail, &b)
 		if err != nil {
 			return err
 		}
-		if tx != nil && compare(tx, b.Sum) != nil {
-			continue
+		if usable {
+			p.Base, least = &b, cost
 		}
-		p.Base = &b
-		if b.TXID == p.Tx.TXID && !p.Tx.SumKnown {
-			p.Tx.Sum, p.Tx.SumKnown = b.Sum, true
-		}
-		return nil
+	}
+	if span.First == 0 && p.replayed(segments, 0)*replayCost < least-worthwhile {
+		p.Base = nil
+	}
+	if b := p.Base; b != nil && b.TXID == p.Tx.TXID && !p.Tx.SumKnown {
+		p.Tx.Sum, p.Tx.SumKnown = b.Sum, true
 	}
 	return nil
+}
+
+// usable says that patches go on from a base.
+func (p *Plan) usable(ctx context.Context, trail *journal.Trail, b *journal.BaseInfo) (bool, error) {
+	tx, err := trail.Find(ctx, b.TXID)
+	_, folded := errors.AsType[*journal.FoldedError](err)
+	switch {
+	case folded:
+		return b.TXID == p.Tx.TXID, nil
+	case errors.Is(err, journal.ErrRange), errors.Is(err, journal.ErrGap):
+		return true, nil // its own record is gone
+	case err != nil:
+		return false, err
+	}
+	return compare(&tx, b.Sum) == nil, nil
+}
+
+// replayed is how many bytes of segments lead from a transaction to the target.
+func (p *Plan) replayed(segments []journal.SegmentInfo, from journal.TXID) (n int64) {
+	for _, s := range segments {
+		if first, last := max(s.First, from+1), min(s.Last, p.Tx.TXID); first <= last {
+			n += int64(float64(last-first+1) / float64(s.Last-s.First+1) * float64(s.Size))
+		}
+	}
+	return n
 }
 
 // estimate adds up what will be read. Of a segment that is read in part, its
@@ -265,6 +321,7 @@ func (p *Plan) chooseBase(ctx context.Context, trail *journal.Trail) error {
 func (p *Plan) estimate(trail *journal.Trail) error {
 	if p.Base != nil {
 		p.Bytes = p.Base.Size
+		p.Reads = append(p.Reads, Read{p.Base.Name, p.Base.Size, p.Base.Size})
 	}
 	if p.Transactions == 0 {
 		return nil
@@ -280,6 +337,7 @@ func (p *Plan) estimate(trail *journal.Trail) error {
 		}
 		share := float64(last-first+1) / float64(s.Last-s.First+1)
 		p.Bytes += int64(share * float64(s.Size))
+		p.Reads = append(p.Reads, Read{s.Name, s.Size, int64(share * float64(s.Size))})
 		p.PatchBytes += int64(share * float64(s.RawBytes))
 	}
 	return nil

@@ -129,7 +129,7 @@ func (t *Trail) Points() ([]Point, error) {
 		if first > v.first {
 			break
 		}
-		s, err := t.segment(first)
+		s, err := t.named(first)
 		if errors.Is(err, ErrNotFound) || isLost(err) && first != v.first { // pruned meanwhile, or damaged
 			continue
 		}

@@ -214,7 +214,7 @@ func (w *batchWriter) pending() error {
 		if first > w.v.first || first > w.to+1 {
 			break
 		}
-		m, err := w.t.segment(first)
+		m, err := w.t.named(first)
 		if errors.Is(err, ErrNotFound) { // pruned meanwhile
 			continue
 		}

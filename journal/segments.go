@@ -25,6 +25,8 @@ type segmentMeta struct {
 	before state
 	points []Point
 	bases  []TXID // records of Kind Base
+	listed bool   // from a catalog: before is not known, nor are points when there are some
+	hidden bool   // there are points
 }
 
 // segment describes a segment. What a sealed one says is kept, since it does not change.
@@ -38,11 +40,34 @@ func (t *Trail) segment(first TXID) (*segmentMeta, error) {
 	if m != nil {
 		return m, nil
 	}
+	if t.catalog != nil {
+		if l, ok := t.catalog(first); ok {
+			m = &segmentMeta{info: l.Info, bases: l.Bases, listed: true, hidden: l.Points > 0}
+			t.mu.Lock()
+			t.sealed[first] = m
+			t.mu.Unlock()
+			return m, nil
+		}
+	}
+	return t.openedMeta(first)
+}
+
+// named is segment with the restore points known.
+func (t *Trail) named(first TXID) (*segmentMeta, error) {
+	m, err := t.segment(first)
+	if err != nil || !m.hidden {
+		return m, err
+	}
+	return t.openedMeta(first)
+}
+
+// openedMeta reads the footer of a segment.
+func (t *Trail) openedMeta(first TXID) (*segmentMeta, error) {
 	s, err := t.OpenSegment(first)
 	if err != nil {
 		return nil, err
 	}
-	m = &segmentMeta{info: s.info, before: s.o.hdr.before, points: s.points, bases: s.BaseRecords()}
+	m := &segmentMeta{info: s.info, before: s.o.hdr.before, points: s.points, bases: s.BaseRecords()}
 	if s.info.Sealed {
 		t.mu.Lock()
 		t.sealed[first] = m

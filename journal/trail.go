@@ -18,6 +18,17 @@ type ReadOptions struct {
 	// Damaged opens a trail whose end is damaged as if it ended before the damage, which Trail.Damage then tells,
 	// and Verify returns. Without it, damage of the tail is an error of Open and Refresh.
 	Damaged bool
+
+	// Catalog, if set, says what is known of a sealed segment without opening it, as its footer would. Window,
+	// Segments and Points then open only those that it does not know enough of.
+	Catalog func(first TXID) (Listed, bool)
+}
+
+// Listed is what a catalog says of a sealed segment.
+type Listed struct {
+	Info   SegmentInfo
+	Points int    // how many restore points are in it; which, only the segment says
+	Bases  []TXID // records of Kind Base
 }
 
 // Trail reads a trail directory, also while another process appends to it. It takes no lock and changes
@@ -26,7 +37,8 @@ type ReadOptions struct {
 type Trail struct {
 	fs      durable.FS
 	dir     string
-	damaged bool                     // ReadOptions.Damaged
+	damaged bool // ReadOptions.Damaged
+	catalog func(TXID) (Listed, bool)
 	id      atomic.Pointer[Identity] // replaced by reopen
 
 	mu     sync.Mutex // for what follows
@@ -43,7 +55,7 @@ type Trail struct {
 func Open(dir string, o *ReadOptions) (*Trail, error) {
 	t := &Trail{fs: durable.OS, dir: dir, sealed: map[TXID]*segmentMeta{}}
 	if o != nil {
-		t.damaged = o.Damaged
+		t.damaged, t.catalog = o.Damaged, o.Catalog
 		if o.FS != nil {
 			t.fs = o.FS
 		}

@@ -19,12 +19,14 @@ type hydrateOptions struct {
 	output string
 	force  bool
 	json   bool
+	dryRun bool
 	target targetOptions
 }
 
 func (o *hydrateOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVarP(&o.output, "output", "o", "", "write the database to `FILE`; - streams it to stdout")
 	f.BoolVar(&o.force, "force", false, "replace FILE if it exists")
+	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "say what would be read, how much that is and about how long it takes; FILE is not needed")
 	f.BoolVar(&o.json, "json", false, "say what was restored as one JSON object on stdout")
 	o.target.addFlags(f)
 }
@@ -81,6 +83,7 @@ func mustComplete(cmd *cobra.Command, flag string, values func(*journal.Trail) [
 func (o *hydrateOptions) run(ctx context.Context, env *Env) error {
 	stream := o.output == "-"
 	switch {
+	case o.dryRun:
 	case o.output == "":
 		return &hintError{usagef("where to? -o FILE is missing"), "try: " + commandLine("hydrate", o.trail, "-o", "restored.db")}
 	case stream && o.json:
@@ -106,6 +109,9 @@ func (o *hydrateOptions) run(ctx context.Context, env *Env) error {
 		if err != nil {
 			return o.explain(ctx, env, t, err)
 		}
+	}
+	if o.dryRun {
+		return o.plan(ctx, env, t, target)
 	}
 	progress := env.progress(ctx, "hydrating")
 	opts := &apply.Options{Force: o.force, Progress: progress.apply}

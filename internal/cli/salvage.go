@@ -3,10 +3,12 @@ package cli
 import (
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/pagetrail/pagetrail/apply"
 	"github.com/pagetrail/pagetrail/internal/ui"
 	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/journal/objstore"
 )
 
 // openedTrail is a trail as far as it can be read.
@@ -15,6 +17,9 @@ type openedTrail struct {
 	// damage ends the trail before its end: a file that must be read to open it is damaged, and what
 	// comes from there on is as if it were not there. Nil for a sound end.
 	damage error
+	// meter counts the requests of an archive, which took so long since began; nil for a trail on disk.
+	meter *objstore.Meter
+	began time.Time
 }
 
 // openWhole opens a trail of which every last byte of the tail is right, or as much of it as is. A
@@ -24,7 +29,7 @@ func openWhole(dir string) (*openedTrail, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &openedTrail{t, t.Damage()}, nil
+	return &openedTrail{Trail: t, damage: t.Damage()}, nil
 }
 
 // torn says how many bytes stand after the last whole block of the tail, 0 for a clean end.

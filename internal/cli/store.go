@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/archive"
@@ -40,14 +41,15 @@ func openArchive(ctx context.Context, raw string) (*openedTrail, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := archive.Open(ctx, objstore.ReadOnly(objstore.Retry(s, nil)), &archive.Options{Name: storeName(raw)})
+	meter, began := new(objstore.Meter), time.Now()
+	r, err := archive.Open(ctx, objstore.ReadOnly(objstore.Metered(objstore.Retry(s, nil), meter)), &archive.Options{Name: storeName(raw)})
 	if errors.Is(err, journal.ErrNotFound) && strings.HasPrefix(raw, "file:") && exists(filepath.Join(storeName(raw), "identity")) {
 		return nil, withHint(err, "it is a trail and no archive: leave file:// away")
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &openedTrail{Trail: r.Trail}, nil
+	return &openedTrail{Trail: r.Trail, meter: meter, began: began}, nil
 }
 
 // isHeld says that another writer has the archive.

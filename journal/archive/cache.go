@@ -17,6 +17,9 @@ type cache struct {
 	store objstore.Bucket
 	ctx   context.Context // of all fetches: those who read files have none to give
 	limit int64
+	depth int64 // pieces that are fetched ahead of those that are read one after the other; 0: none
+
+	fetching sync.WaitGroup // of those fetched ahead
 
 	mu     sync.Mutex
 	blocks map[blockKey]*block // under mu
@@ -63,6 +66,25 @@ func (c *cache) get(key string, no int64) ([]byte, int64, error) {
 	c.keep(b)
 	close(b.done)
 	return b.data, b.size, b.err
+}
+
+// ahead fetches the pieces after one of an object of that size, when the one before was read too.
+func (c *cache) ahead(key string, no, size int64) {
+	if c.depth == 0 || no == 0 || !c.has(key, no-1) {
+		return
+	}
+	for next := no + 1; next <= no+c.depth && next*blockBytes < size; next++ {
+		c.fetchAhead(key, next)
+	}
+}
+
+// fetchAhead fetches a piece that nobody waits for yet.
+func (c *cache) fetchAhead(key string, no int64) {
+	if !c.has(key, no) {
+		c.fetching.Go(func() {
+			_, _, _ = c.get(key, no) // whoever needs it gets the error then
+		})
+	}
 }
 
 // has says that a piece is there or on its way.

@@ -21,17 +21,16 @@ func (s *stretch) base(id journal.TXID) bool     { return id <= s.bases }
 // live says that a batch is read, and not what was made of it.
 func (h *Head) live(first journal.TXID) bool { return first >= h.Start && h.superseded(first) == nil }
 
-// chain is the history as stretches of timelines, oldest first: the current one, the one that it left, and so on.
+// chain is the history as stretches of timelines, oldest first. Each timeline left the history that those before it
+// made, whichever of them wrote that part of it.
 func (h *Head) chain() []stretch {
 	var out []stretch
 	until, bases := journal.MaxTXID+1, journal.MaxTXID
-	for l := h.current(); l != nil; {
+	for _, l := range slices.Backward(h.Lines) {
 		out = append(out, stretch{l.Timeline, max(l.First, 1), until, bases})
-		if l.Parent == nil {
-			break
+		if l.Parent != nil {
+			until, bases = min(until, max(l.From, 1)), min(bases, l.Parent.TXID)
 		}
-		until, bases = min(until, l.From), min(bases, l.Parent.TXID)
-		l = h.line(l.Parent.Timeline)
 	}
 	slices.Reverse(out)
 	return out

@@ -27,7 +27,6 @@ type files struct {
 	head     Head
 	identity []byte
 	cache    cache
-	fetching sync.WaitGroup // of those fetched ahead
 
 	mu    sync.Mutex
 	known map[string]known // objects by the name of the file that they stand for; under mu
@@ -49,15 +48,16 @@ const identityName = "identity"
 // list fills in what there is now: what the head names, and of each timeline what is not in that.
 func (f *files) list(ctx context.Context, s objstore.Bucket) error {
 	f.known = make(map[string]known)
+	listed := make(map[string]*Segment)
 	for i := range f.head.Segments {
 		seg := &f.head.Segments[i]
-		f.know(fileName(seg.First), seg.Key(), seg.Size)
+		listed[seg.Key()] = seg
 	}
 	for _, part := range f.head.chain() {
 		prefix, after := timelineKey(part.timeline), ""
 		switch first := f.head.uncovered(part); {
 		case first >= part.until:
-			prefix += baseLevel
+			after = prefix + level0 + "~" // nothing of level 0 is wanted
 		case first > 1:
 			after = batchKey(part.timeline, first-1)
 		}
@@ -66,8 +66,10 @@ func (f *files) list(ctx context.Context, s objstore.Bucket) error {
 				return err
 			}
 			name, ok := parseKey(o.Key)
-			switch {
+			switch seg := listed[o.Key]; {
 			case !ok:
+			case seg != nil:
+				f.know(fileName(seg.First), o.Key, o.Size)
 			case name.level == -1 && part.base(name.first) && name.first >= f.head.Floor,
 				name.level == 0 && part.batch(name.first) && f.head.live(name.first):
 				f.know(path.Base(o.Key), o.Key, o.Size)
@@ -75,6 +77,25 @@ func (f *files) list(ctx context.Context, s objstore.Bucket) error {
 		}
 	}
 	return nil
+}
+
+// catalog is what the head says of the segment that begins with a transaction.
+func (f *files) catalog(first journal.TXID) (journal.Listed, bool) {
+	s := f.head.superseded(first)
+	if s == nil || s.First != first {
+		return journal.Listed{}, false
+	}
+	f.mu.Lock()
+	k, ok := f.known[fileName(first)]
+	f.mu.Unlock()
+	if !ok || k.size != s.Size { // it is gone, or another: let it be found out
+		return journal.Listed{}, false
+	}
+	info := journal.SegmentInfo{
+		Name: fileName(first), First: s.First, Last: s.Last, FirstTime: s.FirstTime, LastTime: s.LastTime,
+		Sealed: true, Size: s.Size, RawBytes: s.Raw, Folded: s.Folded,
+	}
+	return journal.Listed{Info: info, Points: s.Points, Bases: s.Bases}, true
 }
 
 // know remembers an object. The caller holds mu, or is the only one.
@@ -165,11 +186,7 @@ func (f *files) readAhead(name string) {
 	}
 	f.mu.Unlock()
 	for _, key := range next {
-		if !f.cache.has(key, 0) {
-			f.fetching.Go(func() {
-				_, _, _ = f.cache.get(key, 0) // whoever needs it gets the error then
-			})
-		}
+		f.cache.fetchAhead(key, 0)
 	}
 }
 
@@ -264,6 +281,7 @@ func (o *object) ReadAt(p []byte, off int64) (int, error) {
 				Err: fmt.Errorf("%d bytes became %d while it was read: %w", o.size, size, journal.ErrCorrupt),
 			}
 		}
+		o.cache.ahead(o.key, at/blockBytes, size)
 		n += copy(p[n:], data[at%blockBytes:])
 	}
 	return n, nil

@@ -53,7 +53,7 @@ func Open(ctx context.Context, s objstore.Store, o *Options) (*Reader, error) {
 func openHead(ctx context.Context, s objstore.Bucket, h Head, o *Options) (*Reader, error) {
 	opt := o.filled()
 	ctx, cancel := context.WithCancel(ctx)
-	f := &files{head: h, cache: cache{store: s, ctx: ctx, limit: opt.CacheBytes}}
+	f := &files{head: h, cache: cache{store: s, ctx: ctx, limit: opt.CacheBytes, depth: min(ahead, opt.CacheBytes/(4*blockBytes))}}
 	r := &Reader{head: h, files: f, cancel: cancel}
 	var err error
 	if r.Trail, err = f.open(ctx, s, opt.Name); err != nil {
@@ -77,7 +77,7 @@ func (f *files) open(ctx context.Context, s objstore.Bucket, name string) (*jour
 			Hint: "held by " + f.head.Writer.String() + "; wait for its first batch",
 		}
 	}
-	return journal.Open(name, &journal.ReadOptions{FS: f})
+	return journal.Open(name, &journal.ReadOptions{FS: f, Catalog: f.catalog})
 }
 
 // load reads the head.
@@ -103,12 +103,18 @@ func load(ctx context.Context, s objstore.Store, name string) (Head, objstore.Ta
 	return h, tag, nil
 }
 
+// RequestsFor says about how many requests it takes to read so many bytes of an object, one after the other, and how
+// many of them are under way at once.
+func RequestsFor(n int64) (requests, atOnce int64) {
+	return max((n+blockBytes-1)/blockBytes, 1), ahead
+}
+
 // Head is what the head said at Open.
 func (r *Reader) Head() Head { return r.head }
 
 // Close ends requests under way and forgets what was fetched.
 func (r *Reader) Close() error {
 	r.cancel()
-	r.files.fetching.Wait()
+	r.files.cache.fetching.Wait()
 	return r.Trail.Close()
 }
