@@ -20,6 +20,7 @@ type hydrateOptions struct {
 	force  bool
 	json   bool
 	dryRun bool
+	goOn   bool
 	target targetOptions
 }
 
@@ -27,6 +28,7 @@ func (o *hydrateOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVarP(&o.output, "output", "o", "", "write the database to `FILE`; - streams it to stdout")
 	f.BoolVar(&o.force, "force", false, "replace FILE if it exists")
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "say what would be read, how much that is and about how long it takes; FILE is not needed")
+	f.BoolVar(&o.goOn, "continue", false, "begin FILE's trail too, so that shipping it goes on with the archive's history")
 	f.BoolVar(&o.json, "json", false, "say what was restored as one JSON object on stdout")
 	o.target.addFlags(f)
 }
@@ -41,6 +43,7 @@ func newHydrate(env *Env) *cobra.Command {
 			"pagetrail hydrate app.db -o was.db --txid 41203    # after transaction 41203",
 			"pagetrail hydrate app.db -o was.db --point deploy  # where a program said so",
 			"pagetrail hydrate app.db-pagetrail -o app.db       # the latest, when app.db is lost",
+			"pagetrail hydrate s3://backups/app -o app.db --continue   # and ship to there again",
 			"pagetrail hydrate app.db -o - | ssh backup 'cat > app.db'",
 		),
 		Long: `Make the database file of one moment out of a trail, byte for byte what SQLite had
@@ -55,6 +58,11 @@ trail's own database is never replaced, nor is a database with a -wal or -journa
 beside it. On any failure FILE is what it was and nothing else is left behind.
 With -o - the database goes to stdout once it is checked; its scratch file is in
 the directory for temporary files (TMPDIR), which needs room for it.
+
+--continue is for a database that takes the place of one that was shipped: FILE gets a
+trail that begins after the transaction restored, and pagetrail ship to the same URL
+goes on with the archive's history on a new timeline, without sending anything of it
+again. Whoever shipped to it before is stopped.
 
 Progress is drawn on a terminal; elsewhere SIGUSR1 makes it say how far it is.
 
@@ -83,6 +91,8 @@ func mustComplete(cmd *cobra.Command, flag string, values func(*journal.Trail) [
 func (o *hydrateOptions) run(ctx context.Context, env *Env) error {
 	stream := o.output == "-"
 	switch {
+	case o.goOn && (stream || o.dryRun):
+		return usagef("--continue is for a database that is written to FILE")
 	case o.dryRun:
 	case o.output == "":
 		return &hintError{usagef("where to? -o FILE is missing"), "try: " + commandLine("hydrate", o.trail, "-o", "restored.db")}
@@ -113,6 +123,9 @@ func (o *hydrateOptions) run(ctx context.Context, env *Env) error {
 	if o.dryRun {
 		return o.plan(ctx, env, t, target)
 	}
+	if o.goOn && exists(o.output+trailSuffix) {
+		return withHint(kindf(journal.ErrExists, "%s has a trail already: %s", o.output, o.output+trailSuffix), "move that away, and a database of that name with it")
+	}
 	progress := env.progress(ctx, "hydrating")
 	opts := &apply.Options{Force: o.force, Progress: progress.apply}
 	var result apply.Result
@@ -124,6 +137,11 @@ func (o *hydrateOptions) run(ctx context.Context, env *Env) error {
 	progress.finish()
 	if err != nil {
 		return o.explain(ctx, env, t, err)
+	}
+	if o.goOn {
+		if err := o.beginTrail(env, result); err != nil {
+			return err
+		}
 	}
 	if o.json {
 		return writeJSON(env.Out, o.answer(result))

@@ -340,7 +340,9 @@ func (w *Writer) Bases(ctx context.Context) (map[journal.TXID]int64, error) {
 
 // Settled is the transaction up to which the archive looks after itself: it makes the bases that it needs, and others
 // are not missed.
-func (w *Writer) Settled() journal.TXID { return max(w.head.end(), w.head.Floor) }
+func (w *Writer) Settled() journal.TXID {
+	return max(w.head.end(), w.head.Floor, max(w.head.current().First, 1)-1)
+}
 
 // PutBase creates a base; one of that TXID that is there must be the same, else ErrDiverged.
 func (w *Writer) PutBase(ctx context.Context, id journal.TXID, body io.ReaderAt, size int64) error {

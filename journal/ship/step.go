@@ -258,7 +258,7 @@ func (s *Shipper) sendBases(ctx context.Context, to journal.TXID) error {
 		first = 1 // older ones than the archive's first batch do no harm
 	}
 	for _, info := range bases {
-		if _, there := s.bases[info.TXID]; there || info.TXID+1 < first || info.TXID > to || info.TXID < s.w.Settled() {
+		if _, there := s.bases[info.TXID]; there || info.TXID+1 < first || info.TXID > to || info.TXID <= s.w.Settled() {
 			continue
 		}
 		if err := s.sendBase(ctx, info); err != nil {
