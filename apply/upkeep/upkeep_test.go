@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"path/filepath"
@@ -368,4 +369,27 @@ func TestDryRun(t *testing.T) {
 		t.Errorf("after the grace %d deleted, %v", done.Deleted, err)
 	}
 	p.restorable()
+}
+
+// A base that is damaged is not what the history is made to begin with: nothing before it is let go of.
+func TestDamagedBaseIsNotForgottenTo(t *testing.T) {
+	p := newPrimary(t, 7)
+	p.live(40, 20*time.Second)
+	p.base()
+	p.now = p.now.Add(100 * day)
+	p.live(10, 20*time.Second)
+	before, _ := objects(t, p.store)
+	i := slices.IndexFunc(before, func(key string) bool { return strings.HasSuffix(key, ".base") })
+	body, size, err := p.store.Get(t.Context(), before[i], 0, -1)
+	p.check(err)
+	data, err := io.ReadAll(body)
+	p.check(err)
+	data[size/2] ^= 1
+	p.check(p.store.Put(t.Context(), before[i], bytes.NewReader(data), size))
+	if _, err := upkeep.Run(t.Context(), p.store, p.options(archive.Retention{All: day})); !errors.Is(err, journal.ErrCorrupt) {
+		t.Errorf("with a damaged base: %v", err)
+	}
+	if after, _ := objects(t, p.store); !slices.Equal(before, after) {
+		t.Errorf("objects %v became %v", before, after)
+	}
 }
