@@ -159,12 +159,13 @@ func (s *streamReader) decode(h *blockHeader, payload []byte, n int) ([][]byte, 
 	return s.out[:n], nil
 }
 
-// CompressedSize is how many bytes streams take as merged segments store them, without what comes around them.
+// CompressedSize is about how many bytes streams take when they are stored, without what comes around them: enough to
+// see which of two ways to say the same is smaller.
 func CompressedSize(streams ...[]byte) int {
 	var out []byte
 	n := 0
 	for _, s := range streams {
-		if out = compressed(out[:0], s, compressBest); len(out) > 0 {
+		if out = compressed(out[:0], s, compressDefault); len(out) > 0 {
 			n += len(out)
 		} else {
 			n += len(s)
