@@ -298,8 +298,8 @@ func (p *Plan) usable(ctx context.Context, trail *journal.Trail, b *journal.Base
 	switch {
 	case folded:
 		return b.TXID == p.Tx.TXID, nil
-	case errors.Is(err, journal.ErrRange), errors.Is(err, journal.ErrGap):
-		return true, nil // its own record is gone
+	case gone(err):
+		return true, nil
 	case err != nil:
 		return false, err
 	}
