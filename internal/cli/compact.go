@@ -69,7 +69,8 @@ at a time; less never is. Settings under which nothing could be restored are ref
 It runs beside the program that ships and beside those who read, from any machine, and
 needs room for the database in the directory for temporary files (TMPDIR). First the
 plan is written into the archive, then it is carried out; when it is interrupted, the
-next run carries it on. What was replaced is deleted by a later run, after --grace.
+next run carries it on. What was replaced is deleted by a later run, after --grace;
+less than 10m is only for an archive that nobody ships to.
 
 At the end it says what can be restored. ` + "`pagetrail window URL` and `pagetrail log URL`" + `
 say so at any time.

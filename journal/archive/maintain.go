@@ -36,7 +36,8 @@ type MaintainOptions struct {
 	// Retention: what is kept for how long.
 	Retention Retention
 	// Grace is how long what a plan made superfluous stays for those who are reading it; default 1 h, less than
-	// nothing: not at all.
+	// nothing: not at all. Less than ten minutes is for archives that nobody ships to: a writer that was held up for so
+	// long, and lost the archive meanwhile, could take a name that became free for its own.
 	Grace time.Duration
 	// DryRun makes the plan, and neither writes it down nor carries it out.
 	DryRun bool
