@@ -84,6 +84,10 @@ var rooms = []room{
 		why: "it carries positions between requests, and whoever uses it says how they are asked and waited for",
 	},
 	{
+		path: "apply/follow/changes", may: []string{"apply", "apply/follow", "journal", "diff", "internal/sqlitefile"},
+		why: "a feed is one more reader of a source, which keeps no replica",
+	},
+	{
 		path: "apply/follow/remote", may: []string{"apply", "apply/follow", "journal", "journal/serve", "internal/durable"},
 		why: "a source that reads what a server sends; how it is applied is the follower's business",
 	},

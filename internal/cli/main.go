@@ -91,8 +91,8 @@ uses the database.`,
 	root.SetHelpCommand(helpVerb())
 	root.AddCommand(
 		newLog(env), newShow(env), newStatus(env), newWindow(env), newPoints(env),
-		newHydrate(env), newFollow(env), newServe(env), newSend(env), newRecv(env), newVerify(env), newRepair(env),
-		newShip(env), newCompact(env), newDemo(env), newVersion(env),
+		newHydrate(env), newFollow(env), newServe(env), newSend(env), newRecv(env), newWatch(env),
+		newVerify(env), newRepair(env), newShip(env), newCompact(env), newDemo(env), newVersion(env),
 	)
 	root.InitDefaultCompletionCmd()
 	for _, verb := range root.Commands() {
