@@ -33,7 +33,7 @@ func TestJSONIsDocumented(t *testing.T) {
 			walk(f.Type)
 		}
 	}
-	for _, v := range []any{txJSON{}, lostJSON{}, hydrateJSON{}, showJSON{}, statusJSON{}, windowJSON{}, pointsJSON{}, verifyJSON{}, versionJSON{}, followJSON{}} {
+	for _, v := range []any{txJSON{}, lostJSON{}, hydrateJSON{}, showJSON{}, statusJSON{}, windowJSON{}, pointsJSON{}, verifyJSON{}, versionJSON{}, followJSON{}, watchJSON{}} {
 		walk(reflect.TypeOf(v))
 	}
 	if seen < 80 {

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -162,6 +163,7 @@ func (o *serveOptions) listenAndServe(ctx context.Context, env *Env, h *serve.Ha
 	s := &http.Server{
 		Handler: h, TLSConfig: config, Protocols: protocols, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 16 << 10,
+		ErrorLog:       slog.NewLogLogger(slog.DiscardHandler, 0), // of connections that were no followers
 	}
 	scheme := "http"
 	done := make(chan error, 1)
