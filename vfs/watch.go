@@ -88,7 +88,7 @@ func Watch(ctx context.Context, path string, o *WatchOptions) (err error) {
 	defer func() { err = errors.Join(err, w.Close()) }()
 	for {
 		wait, err := w.Step()
-		if err != nil && !errors.Is(err, sqlite3.BUSY) {
+		if err != nil && !Busy(err) {
 			return err
 		}
 		select {
@@ -98,6 +98,10 @@ func Watch(ctx context.Context, path string, o *WatchOptions) (err error) {
 		}
 	}
 }
+
+// Busy says that an error of [Watcher.Step] is over by itself: a lock that
+// somebody holds for the moment.
+func Busy(err error) bool { return errors.Is(err, sqlite3.BUSY) }
 
 // Watcher is a Watch that is done step by step, for programs that watch many
 // databases from few goroutines. Not safe for concurrent use.
@@ -183,7 +187,7 @@ func (w *Watcher) rollback() error {
 }
 
 // Step records what was committed since the last one, and says after which
-// time to look again. After an error that is sqlite3.BUSY the next Step tries
+// time to look again. After an error that is [Busy] the next Step tries
 // again; after others the Watcher is to be closed.
 func (w *Watcher) Step() (wait time.Duration, err error) {
 	changed, err := w.watch.Step(w.read)

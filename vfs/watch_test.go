@@ -373,6 +373,34 @@ func TestWatchLimit(t *testing.T) {
 	}
 }
 
+// TestWatchNobodyThere: a database that no program has open is watched from its
+// present state on, and so is one without a page.
+func TestWatchNobodyThere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	c := plain(t, path)
+	run(t, c, "PRAGMA journal_mode=WAL", schema, "INSERT INTO t(a) VALUES('one')")
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w, err := vfs.NewWatcher(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	step(t, w)
+	step(t, w)
+	c = plain(t, path)
+	defer c.Close()
+	run(t, c, "INSERT INTO t(a) VALUES('two')", "INSERT INTO t(a) VALUES('three')")
+	step(t, w)
+	r := newReplica(t, path+"-pagetrail")
+	defer r.close()
+	sameBytes(t, "after two commits", r.at(3), snapshot(t, path))
+	if r.kinds[journal.CatchUp] > 0 {
+		t.Errorf("kinds %v", r.kinds)
+	}
+}
+
 // TestWatchRefuses what cannot be watched, and ends when the file is gone.
 func TestWatchRefuses(t *testing.T) {
 	dir := t.TempDir()

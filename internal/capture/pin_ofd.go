@@ -32,7 +32,9 @@ func openPin(path string) (*pin, error) {
 	return &pin{f: f}, nil
 }
 
-func (p *pin) index() (sqlitefile.IndexHeader, bool) { return readIndex(p.f) }
+func (p *pin) index() (sqlitefile.IndexHeader, bool) {
+	return readIndexAs(p.f, sqlitefile.ParseEmptyIndexHeader)
+}
 
 func (p *pin) close() error { return p.f.Close() } // its locks go with it
 

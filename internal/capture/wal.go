@@ -244,12 +244,16 @@ func (s *walState) visibleEnd(wal, shm io.ReaderAt, known uint32) (hdr sqlitefil
 
 // readIndex reads the header of the wal-index, again when a writer was at it.
 func readIndex(shm io.ReaderAt) (sqlitefile.IndexHeader, bool) {
+	return readIndexAs(shm, sqlitefile.ParseIndexHeader)
+}
+
+func readIndexAs(shm io.ReaderAt, parse func([]byte) (sqlitefile.IndexHeader, bool)) (sqlitefile.IndexHeader, bool) {
 	var b [sqlitefile.IndexHeaderSize]byte
 	for range 100 {
 		if n, _ := shm.ReadAt(b[:], 0); n < len(b) || b == [sqlitefile.IndexHeaderSize]byte{} {
 			return sqlitefile.IndexHeader{}, false // nobody has used it yet
 		}
-		if idx, ok := sqlitefile.ParseIndexHeader(b[:]); ok {
+		if idx, ok := parse(b[:]); ok {
 			return idx, true
 		}
 		runtime.Gosched()

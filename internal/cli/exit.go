@@ -28,6 +28,7 @@ const (
 	Gap         Code = 4   // transactions are missing, or histories that should agree do not
 	Nothing     Code = 10  // no trail, transaction, moment or point there
 	Locked      Code = 11  // another process holds the lock
+	Unshipped   Code = 12  // a service ended, and not everything was shipped
 	Interrupted Code = 130 // SIGINT, SIGTERM or SIGHUP; nothing was left behind
 )
 
@@ -40,6 +41,7 @@ var codeMeans = map[Code]string{
 	Gap:         "transactions are missing from the trail, or it diverged",
 	Nothing:     "nothing there: no such trail, transaction, moment or point",
 	Locked:      "locked by another process",
+	Unshipped:   "ended before everything was shipped; the rest is in the trails",
 	Interrupted: "interrupted; nothing was left behind",
 }
 
@@ -111,6 +113,8 @@ func codeOf(err error) Code {
 		return quiet.code
 	case errors.As(err, &usage), errors.Is(err, objstore.ErrKey), errors.Is(err, archive.ErrRetention):
 		return Usage
+	case errors.Is(err, errUnshipped):
+		return Unshipped
 	case errors.Is(err, context.Canceled):
 		return Interrupted
 	case errors.Is(err, journal.ErrLocked):

@@ -27,8 +27,12 @@ func Process(env *Env, args []string) int {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit)
 	}
+	if len(args) > 0 && args[0] == "exec" { // signals are the application's
+		return int(Run(context.Background(), env, args))
+	}
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // as under nohup, which asks to go on without the terminal
+	service := len(args) > 0 && args[0] == "run"     // SIGHUP is for reading the configuration again
+	if !service && !signal.Ignored(syscall.SIGHUP) { // as under nohup, which asks to go on without the terminal
 		signals = append(signals, syscall.SIGHUP)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
@@ -92,7 +96,7 @@ uses the database.`,
 	root.AddCommand(
 		newLog(env), newShow(env), newStatus(env), newWindow(env), newPoints(env),
 		newHydrate(env), newFollow(env), newServe(env), newSend(env), newRecv(env), newWatch(env),
-		newVerify(env), newRepair(env), newShip(env), newCompact(env), newDemo(env), newVersion(env),
+		newVerify(env), newRepair(env), newShip(env), newRun(env), newExec(env), newCompact(env), newDemo(env), newVersion(env),
 	)
 	root.InitDefaultCompletionCmd()
 	for _, verb := range root.Commands() {

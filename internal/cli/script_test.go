@@ -25,7 +25,10 @@ import (
 
 // TestMain makes the test binary the pagetrail that scripts run.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"pagetrail": func() { os.Exit(pagetrail()) }})
+	testscript.Main(m, map[string]func(){
+		"pagetrail":        func() { os.Exit(pagetrail()) },
+		"pagetrail-writer": writer,
+	})
 }
 
 // pagetrail is the program with a clock that scripts set: without that, no output could be compared.

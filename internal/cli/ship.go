@@ -2,10 +2,7 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -14,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pagetrail/pagetrail/internal/durable"
+	"github.com/pagetrail/pagetrail/internal/sidecar"
 	"github.com/pagetrail/pagetrail/internal/ui"
 	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/archive"
@@ -153,53 +151,18 @@ func (o *shipOptions) events(env *Env) ship.Events {
 	}
 }
 
-// syncPrimary makes what a trail's database has committed durable: its WAL, the database, the names beside it (in
-// rollback modes a commit is the journal's deletion), and the trail's tail. This is another process than those that
-// use the database, so that closing the files takes nobody's locks away.
+// syncPrimary makes what a trail's database has committed durable.
 func syncPrimary(fsys durable.FS, trail string) error {
+	return sidecar.SyncPrimary(fsys, databaseOf(trail), trail)
+}
+
+// databaseOf is the database of a trail; empty for one put elsewhere: which database it is of is not written anywhere.
+func databaseOf(trail string) string {
 	db, ok := strings.CutSuffix(filepath.Clean(trail), trailSuffix)
 	if !ok {
-		return syncTail(fsys, trail) // put elsewhere: which database it is of is not written anywhere
+		return ""
 	}
-	for _, name := range []string{db + "-wal", db} {
-		if err := syncFile(fsys, name); err != nil {
-			return err
-		}
-	}
-	if err := fsys.SyncDir(filepath.Dir(db)); err != nil {
-		return err
-	}
-	return syncTail(fsys, trail)
-}
-
-// syncTail syncs the last segment of a trail.
-func syncTail(fsys durable.FS, trail string) error {
-	entries, err := fsys.ReadDir(trail)
-	if err != nil {
-		return err
-	}
-	last := ""
-	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".seg") {
-			last = max(last, e.Name())
-		}
-	}
-	if last == "" {
-		return nil
-	}
-	return syncFile(fsys, filepath.Join(trail, last))
-}
-
-// syncFile syncs a file; one that is not there has nothing to lose.
-func syncFile(fsys durable.FS, name string) error {
-	f, err := fsys.OpenFile(name, os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return db
 }
 
 // absolute is a path for a file URL.

@@ -32,6 +32,18 @@ type IndexHeader struct {
 // and the fields after it are not covered by the checksum, and each may be
 // newer than the rest.
 func ParseIndexHeader(b []byte) (h IndexHeader, ok bool) {
+	h, ok = parseIndexHeader(b)
+	return h, ok && ValidPageSize(h.PageSize)
+}
+
+// ParseEmptyIndexHeader is ParseIndexHeader that takes the header of a log that
+// has no frames and never had, too: that says no page size.
+func ParseEmptyIndexHeader(b []byte) (h IndexHeader, ok bool) {
+	h, ok = parseIndexHeader(b)
+	return h, ok && (ValidPageSize(h.PageSize) || h.PageSize == 0 && h.MxFrame == 0)
+}
+
+func parseIndexHeader(b []byte) (h IndexHeader, ok bool) {
 	const half = 48
 	if len(b) < IndexHeaderSize || string(b[:half]) != string(b[half:2*half]) {
 		return IndexHeader{}, false
@@ -45,9 +57,6 @@ func ParseIndexHeader(b []byte) (h IndexHeader, ok bool) {
 		return IndexHeader{}, false
 	}
 	size := pageSize16(binary.NativeEndian.Uint16(b[14:]))
-	if !ValidPageSize(size) {
-		return IndexHeader{}, false
-	}
 	h = IndexHeader{
 		Change:            u32(8),
 		BigEndian:         b[13] != 0,

@@ -1,0 +1,195 @@
+// Package config reads the configuration of pagetrail run: YAML that is checked key by key, so that a misspelt setting
+// is an error with its line and the name that was probably meant, and not a default that nobody asked for.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// Config is what a file says. Every field but To and Databases has a default that works.
+type Config struct {
+	To        string        // URL below which each database has its archive
+	Listen    string        // address of metrics, status and health; empty: none
+	LogFormat string        // text or json
+	LogLevel  string        // debug, info, warn or error
+	Grace     time.Duration // how long is shipped after SIGTERM
+	Keep      time.Duration // how long what was shipped stays in the trail; 0: for ever
+	Interval  time.Duration // how long a transaction waits for others to share its batch
+	Batch     int64         // bytes that end the wait
+	Workers   int           // databases that are looked after at the same time
+	Scan      time.Duration // how often databases are looked for
+	Look      time.Duration // how often a database at rest is looked at
+	Rest      time.Duration // how long nothing must change before a database rests
+	Databases []Database
+}
+
+// Database is an entry of databases: one, or all that a pattern matches.
+type Database struct {
+	Line    int    // in the file
+	Path    string // of one, absolute
+	Glob    string // or a pattern for many, absolute
+	Name    string // below Config.To; default the path
+	To      string // URL of the archive itself, instead of Name
+	Trail   string // directory of the trail; default the path and "-pagetrail"
+	Capture bool   // programs write it without the VFS
+	Keep    *time.Duration
+}
+
+// Error is a mistake in a configuration, with its place.
+type Error struct {
+	Path string
+	Line int
+	Text string
+	Hint string // what was probably meant
+}
+
+func (e *Error) Error() string {
+	text := e.Text
+	if e.Hint != "" {
+		text += "; " + e.Hint
+	}
+	return fmt.Sprintf("%s:%d: %s", e.Path, e.Line, text)
+}
+
+// Load reads a file. getenv expands ${NAME} and ${NAME:-default} in values; $$ is a dollar.
+func Load(path string, getenv func(string) (string, bool)) (*Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, data, getenv)
+}
+
+// Parse is Load of bytes; path is for messages, and relative paths in it are relative to its directory.
+func Parse(path string, data []byte, getenv func(string) (string, bool)) (*Config, error) {
+	p := &parser{path: path, getenv: getenv}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(doc.Content) == 0 {
+		return nil, &Error{Path: path, Line: 1, Text: "the file is empty", Hint: "a configuration needs to: and databases:"}
+	}
+	c := &Config{
+		LogFormat: "text", LogLevel: "info", Grace: 30 * time.Second, Interval: time.Second, Batch: 1 << 20, Workers: 8,
+		Scan: 10 * time.Second, Look: time.Second, Rest: 10 * time.Second,
+	}
+	p.config(c, doc.Content[0])
+	if p.err != nil {
+		return nil, p.err
+	}
+	return c, nil
+}
+
+// config fills in c; the first mistake is kept in p.err.
+func (p *parser) config(c *Config, root *yaml.Node) {
+	p.mapping(root, map[string]func(*yaml.Node){
+		"to":        p.text(&c.To),
+		"listen":    p.address(&c.Listen),
+		"grace":     p.duration(&c.Grace),
+		"keep":      p.duration(&c.Keep),
+		"interval":  p.duration(&c.Interval),
+		"batch":     p.bytes(&c.Batch),
+		"workers":   p.number(&c.Workers, 1, 64),
+		"scan":      p.duration(&c.Scan),
+		"look":      p.duration(&c.Look),
+		"rest":      p.duration(&c.Rest),
+		"databases": p.list(func(n *yaml.Node) { c.Databases = append(c.Databases, p.database(n)) }),
+		"log": func(n *yaml.Node) {
+			p.mapping(n, map[string]func(*yaml.Node){
+				"format": p.choice(&c.LogFormat, "text", "json"),
+				"level":  p.choice(&c.LogLevel, "debug", "info", "warn", "error"),
+			})
+		},
+	})
+	if p.err != nil {
+		return
+	}
+	if len(c.Databases) == 0 {
+		p.fail(root, "there are no databases", "databases: is a list of path: or glob: entries")
+	}
+	for _, d := range c.Databases {
+		if c.To == "" && d.To == "" {
+			p.failAt(d.Line, "where to? neither the file nor this database has to:", "")
+		}
+	}
+	for name, d := range map[string]time.Duration{"interval": c.Interval, "scan": c.Scan, "look": c.Look} {
+		if d <= 0 {
+			p.fail(root, name+" must be more than nothing", "")
+		}
+	}
+}
+
+func (p *parser) database(n *yaml.Node) Database {
+	d := Database{Line: n.Line}
+	var keep time.Duration
+	p.mapping(n, map[string]func(*yaml.Node){
+		"path":    p.text(&d.Path),
+		"glob":    p.text(&d.Glob),
+		"name":    p.text(&d.Name),
+		"to":      p.text(&d.To),
+		"trail":   p.text(&d.Trail),
+		"capture": p.boolean(&d.Capture),
+		"keep": func(n *yaml.Node) {
+			p.duration(&keep)(n)
+			d.Keep = &keep
+		},
+	})
+	switch {
+	case (d.Path == "") == (d.Glob == ""):
+		p.fail(n, "a database has either path: or glob:", "")
+	case d.Glob != "" && (d.Name != "" || d.To != "" || d.Trail != ""):
+		p.fail(n, "name:, to: and trail: are of one database, and glob: may be many", "give those a path: entry before the glob:")
+	case d.Name != "" && d.To != "":
+		p.fail(n, "either name: (below the file's to:) or to: (a URL of its own)", "")
+	}
+	if _, err := filepath.Match(d.Glob, ""); err != nil {
+		p.fail(n, "glob: "+err.Error(), "")
+	}
+	for _, name := range []*string{&d.Path, &d.Glob, &d.Trail} {
+		if *name == "" || filepath.IsAbs(*name) {
+			continue
+		}
+		dir, err := filepath.Abs(filepath.Dir(p.path))
+		if err != nil {
+			p.fail(n, err.Error(), "")
+		}
+		*name = filepath.Join(dir, *name)
+	}
+	return d
+}
+
+// Loopback says that an address is reached from this machine only. What is served has names of databases in it.
+func Loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+}
+
+// Key is the name of a database below Config.To: its path, or the one it was given, without what object stores do not
+// take.
+func (d *Database) Key(path string) (string, error) {
+	name := d.Name
+	if name == "" {
+		name = strings.Trim(filepath.ToSlash(strings.TrimPrefix(path, filepath.VolumeName(path))), "/")
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "" || part[0] == '.' {
+			return "", errors.New("its path has a part that begins with a dot, which no object's name may: give it a name:")
+		}
+	}
+	for _, c := range []byte(name) {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_./", c) >= 0) {
+			return "", fmt.Errorf("its path has %q, which no object's name may: give it a name: of letters, digits, -, _ and .", c)
+		}
+	}
+	return name, nil
+}

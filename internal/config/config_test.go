@@ -1,0 +1,91 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pagetrail/pagetrail/internal/config"
+)
+
+func env(name string) (string, bool) {
+	s, ok := map[string]string{"BUCKET": "backups", "EMPTY": ""}[name]
+	return s, ok
+}
+
+// The example of the repository says everything there is to say, and is right.
+func TestExample(t *testing.T) {
+	path := filepath.Join("..", "..", "cmd", "pagetrail", "pagetrail.example.yaml")
+	c, err := config.Load(path, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.To != "s3://backups/sqlite?region=eu-central-1" || c.Keep != 7*24*time.Hour || c.Batch != 1<<20 || len(c.Databases) != 3 || !c.Databases[2].Capture {
+		t.Errorf("%+v", c)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{
+		"to", "listen", "log", "format", "level", "grace", "keep", "interval", "batch", "workers", "scan", "look", "rest",
+		"databases", "path", "glob", "name", "trail", "capture",
+	} {
+		if !strings.Contains(string(data), key+":") {
+			t.Errorf("the example lacks %s:", key)
+		}
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	const rest = "to: file:///b\ndatabases: [{path: a.db}]\n"
+	for text, want := range map[string]string{
+		"":                                        "x.yaml:1: the file is empty",
+		"to: [":                                   "x.yaml: ",
+		"- a":                                     "x.yaml:1: want keys and values here",
+		rest + "intervall: 1s":                    `x.yaml:3: unknown key "intervall"; did you mean interval:?`,
+		rest + "Keep: 1s":                         `x.yaml:3: unknown key "Keep"; did you mean keep:?`,
+		rest + "quota: 1s":                        `x.yaml:3: unknown key "quota"; there are batch, databases, `,
+		rest + "log:\n  fromat: json":             `x.yaml:4: unknown key "fromat"; did you mean format:?`,
+		rest + "log:\n  format: xml":              `x.yaml:4: "xml" is none of text, json`,
+		rest + "to: file:///c":                    "x.yaml:3: to: is there already, in line 1",
+		rest + "keep: 7 days":                     `x.yaml:3: "7 days" is no time; write`,
+		rest + "keep: -1s":                        `x.yaml:3: "-1s" is no time`,
+		rest + "interval: 0s":                     "interval must be more than nothing",
+		rest + "batch: 1 Mb":                      `x.yaml:3: "1 Mb" is no number of bytes`,
+		rest + "workers: 0":                       `x.yaml:3: "0" is no number from 1 to 64`,
+		rest + "listen: 9180":                     `x.yaml:3: "9180" is no address`,
+		rest + "grace: ${NONE}":                   "x.yaml:3: the environment has no NONE; set it, or write ${NONE:-DEFAULT}",
+		rest + "grace: 5$":                        "x.yaml:3: a $ that is no ${NAME}; write $$ for a dollar",
+		rest + "grace: [1s]":                      "x.yaml:3: want one value here",
+		"to: file:///b":                           "x.yaml:1: there are no databases",
+		"databases: [{path: a}]":                  "x.yaml:1: where to?",
+		"to: x\ndatabases: {path: a}":             "x.yaml:2: want a list here",
+		"to: x\ndatabases: [{name: a}]":           "x.yaml:2: a database has either path: or glob:",
+		"to: x\ndatabases:\n- glob: a\n  name: b": "x.yaml:3: name:, to: and trail: are of one database",
+		"to: x\ndatabases:\n- glob: '[a'":         "x.yaml:3: glob: syntax error",
+		"to: x\ndatabases:\n- path: a\n  capture: yes": `x.yaml:4: "yes" is neither true nor false`,
+	} {
+		_, err := config.Parse("x.yaml", []byte(text), env)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+}
+
+func TestValues(t *testing.T) {
+	c, err := config.Parse("/etc/x.yaml", []byte("to: s3://${BUCKET}/a$$b${NO:-}/${EMPTY:-e}\nbatch: 4MB\nkeep: 90d\ndatabases:\n- path: a.db\n  keep: 0s\n- glob: /srv/*.db\n"), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.To != "s3://backups/a$b/e" || c.Batch != 4e6 || c.Keep != 90*24*time.Hour || c.Databases[0].Path != "/etc/a.db" || *c.Databases[0].Keep != 0 || c.Databases[1].Keep != nil {
+		t.Errorf("%+v", c)
+	}
+	for path, want := range map[string]string{"/srv/a b.db": "", "/srv/.hidden/a.db": "", "/srv/tenant-1/a.db": "srv/tenant-1/a.db"} {
+		if got, err := c.Databases[1].Key(path); got != want || (err == nil) != (want != "") {
+			t.Errorf("%s is %q, %v", path, got, err)
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// drain ships what there is, for at most Options.Grace.
+func (s *Sidecar) drain(ctx context.Context, stop context.CancelFunc) error {
+	s.log.Info("ending: shipping what there is", "grace", s.opt.Grace)
+	graced, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opt.Grace)
+	defer cancel()
+	defer context.AfterFunc(graced, stop)() // ends what the workers do
+	for _, e := range s.entries {
+		if e.stage == resting && !e.stopped && e.stirs() {
+			s.wake(e)
+		}
+	}
+	left := &UnshippedError{}
+	pending := map[*entry]bool{}
+	for _, e := range s.active {
+		pending[e] = true
+	}
+	for _, e := range s.entries { // those that failed are tried once more, or known to be behind
+		if e.stopped && e.status.Trail > e.status.Shipped {
+			left.add(e, errors.New(e.status.Error))
+		}
+	}
+	for len(pending) > 0 || s.ship.free < s.opt.Workers || s.watch.free < captureWorkers {
+		s.drainSome(graced, pending)
+		if len(pending) == 0 && s.ship.free == s.opt.Workers && s.watch.free == captureWorkers {
+			break
+		}
+		select {
+		case t := <-s.watch.done:
+			s.watch.took(t)
+			s.drained(t, pending, left)
+		case t := <-s.ship.done:
+			s.ship.took(t)
+			s.drained(t, pending, left)
+		}
+	}
+	if left.Count == 0 {
+		return nil
+	}
+	return left
+}
+
+// drainSome gives the workers the last steps: closing the watcher, then shipping to the end.
+func (s *Sidecar) drainSome(ctx context.Context, pending map[*entry]bool) {
+	for e := range pending {
+		if e.ship.busy || e.watch.busy {
+			continue
+		}
+		if e.watcher != nil {
+			if s.watch.free > 0 {
+				e.watch.do = func(context.Context) (time.Duration, error) {
+					_, err := e.watcher.Step()
+					_, cerr := s.closeWatch(e)
+					return 0, errors.Join(err, cerr)
+				}
+				s.watch.give(&e.watch)
+			}
+			continue
+		}
+		if s.ship.free > 0 {
+			e.stage = leaving
+			e.ship.do = func(context.Context) (time.Duration, error) { return 0, s.drainOne(ctx, e) }
+			s.ship.give(&e.ship)
+		}
+	}
+}
+
+func (s *Sidecar) drainOne(ctx context.Context, e *entry) error {
+	if e.shipper == nil {
+		if _, err := s.stepShip(ctx, e); err != nil || e.shipper == nil {
+			return err
+		}
+	}
+	err := e.shipper.Drain(ctx)
+	if err == nil {
+		_, err = s.closeShip(e)
+	}
+	return errors.Join(err, e.shipper.Close())
+}
+
+// drained takes a task back at the end.
+func (s *Sidecar) drained(t *task, pending map[*entry]bool, left *UnshippedError) {
+	e := t.e
+	if t.err != nil && e.stage == leaving {
+		left.add(e, t.err)
+	}
+	if t == &e.ship && e.stage == leaving {
+		delete(pending, e)
+	}
+}
+
+func (l *UnshippedError) add(e *entry, err error) {
+	if l.Count++; len(l.Databases) < 5 {
+		l.Databases = append(l.Databases, e.path)
+	}
+	if l.Err == nil {
+		l.Err = err
+	}
+}

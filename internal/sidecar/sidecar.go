@@ -1,0 +1,211 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pagetrail/pagetrail/journal/objstore"
+)
+
+// Options for New. Sources and Open are needed.
+type Options struct {
+	Sources []Source
+	// Open opens the store that a URL names.
+	Open func(ctx context.Context, url string) (objstore.Store, error)
+	// StoreName is a store's name in messages; default its URL.
+	StoreName func(url string) string
+	Name      string        // of this writer; default machine, process and trail
+	Interval  time.Duration // as ship.Options
+	Batch     int64         // as ship.Options.BatchBytes
+	Workers   int           // that ship; default 8
+	Scan      time.Duration // how often databases are looked for; default 10 s
+	Look      time.Duration // how often those at rest are looked at; default 1 s
+	Rest      time.Duration // how long nothing must change before one rests; default 10 s
+	Retry     time.Duration // how long a database rests after an error that may go away; default 30 s
+	Grace     time.Duration // how long Run ships on after its context ended; default 30 s
+	Log       *slog.Logger  // default: discard
+}
+
+// Source is one database, or all that a pattern matches.
+type Source struct {
+	Path    string // of one; it need not exist yet
+	Glob    string // or a pattern
+	Trail   string // of one; default its path and "-pagetrail"
+	Capture bool   // its programs do not use the VFS
+	Keep    time.Duration
+	To      string                            // URL of a store
+	Key     func(path string) (string, error) // of the archive in it
+}
+
+// captureWorkers do the steps of watchers, none of which waits for anything but the disk.
+const captureWorkers = 2
+
+// Sidecar looks after databases until Run ends.
+type Sidecar struct {
+	opt     Options
+	log     *slog.Logger
+	started time.Time
+	meter   objstore.Meter
+	totals  totals
+	ready   atomic.Bool  // the databases were looked for once
+	beat    atomic.Int64 // when the loop came round last, unix nanoseconds
+	reload  chan []Source
+
+	// What follows belongs to Run's goroutine; the map and the status in each entry are changed under mu, for Status.
+	mu      sync.Mutex
+	entries map[string]*entry
+	active  []*entry
+	roots   map[string]*root
+	sources []Source
+	ship    pool
+	watch   pool
+}
+
+// New makes a Sidecar. Nothing is opened or asked yet, but the stores' names are checked.
+func New(ctx context.Context, o *Options) (*Sidecar, error) {
+	s := &Sidecar{opt: *o, started: time.Now(), entries: map[string]*entry{}, roots: map[string]*root{}, reload: make(chan []Source)}
+	for _, d := range []struct {
+		is *time.Duration
+		or time.Duration
+	}{{&s.opt.Scan, 10 * time.Second}, {&s.opt.Look, time.Second}, {&s.opt.Rest, 10 * time.Second}, {&s.opt.Retry, 30 * time.Second}, {&s.opt.Grace, 30 * time.Second}} {
+		if *d.is <= 0 {
+			*d.is = d.or
+		}
+	}
+	if s.opt.Workers <= 0 {
+		s.opt.Workers = 8
+	}
+	if s.opt.StoreName == nil {
+		s.opt.StoreName = func(url string) string { return url }
+	}
+	if s.log = s.opt.Log; s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	return s, s.openRoots(ctx, o.Sources)
+}
+
+// Reload replaces the sources: databases that are not in them any more are shipped to their end and let go, those
+// whose settings changed begin anew. It may be called while Run is running.
+func (s *Sidecar) Reload(ctx context.Context, sources []Source) error {
+	if err := s.openRoots(ctx, sources); err != nil {
+		return err
+	}
+	select {
+	case s.reload <- sources:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// UnshippedError says that Run ended before everything was shipped.
+type UnshippedError struct {
+	Databases []string // a few of them
+	Count     int
+	Err       error // why, of one
+}
+
+func (e *UnshippedError) Error() string {
+	return fmt.Sprintf("%d databases have transactions that were not shipped, such as %s: %v; they are in their trails", e.Count, e.Databases[0], e.Err)
+}
+
+func (e *UnshippedError) Unwrap() error { return e.Err }
+
+// Run looks after the databases until ctx ends, then ships what there is for at most Options.Grace: nil when that was
+// everything, else an *UnshippedError.
+func (s *Sidecar) Run(ctx context.Context) error {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	s.ship.start(work, s.opt.Workers)
+	s.watch.start(work, captureWorkers)
+	defer s.ship.stop()
+	defer s.watch.stop()
+	s.sources = s.opt.Sources
+	var scan, look time.Time
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		now := time.Now()
+		s.beat.Store(now.UnixNano())
+		if !now.Before(scan) {
+			s.find()
+			scan = now.Add(s.opt.Scan)
+			s.ready.Store(true)
+		}
+		if !now.Before(look) {
+			s.look(now)
+			look = now.Add(s.opt.Look)
+		}
+		due := s.dispatch(now, earlier(scan, look))
+		timer.Reset(max(time.Until(due), time.Millisecond))
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case t := <-s.ship.done:
+			s.finished(t)
+		case t := <-s.watch.done:
+			s.finished(t)
+		case s.sources = <-s.reload:
+			scan = time.Time{}
+		}
+	}
+	return s.drain(ctx, stop)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// root is a store that archives are in.
+type root struct {
+	store  objstore.Store
+	name   string
+	mu     sync.Mutex // for probed
+	probed bool
+}
+
+// openRoots opens the stores of sources that are not open yet.
+func (s *Sidecar) openRoots(ctx context.Context, sources []Source) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, src := range sources {
+		if s.roots[src.To] != nil {
+			continue
+		}
+		store, err := s.opt.Open(ctx, src.To)
+		if err != nil {
+			return err
+		}
+		s.roots[src.To] = &root{store: objstore.Metered(store, &s.meter), name: s.opt.StoreName(src.To)}
+	}
+	return nil
+}
+
+// Close closes the stores, after Run.
+func (s *Sidecar) Close() error {
+	var errs []error
+	for _, r := range s.roots {
+		errs = append(errs, r.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// probe finds out once whether a store does what it says.
+func (r *root) probe(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.probed {
+		return nil
+	}
+	err := objstore.Probe(ctx, r.store)
+	r.probed = err == nil
+	return err
+}

@@ -1,0 +1,338 @@
+package sidecar_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/pagetrail/pagetrail/apply"
+	"github.com/pagetrail/pagetrail/internal/sidecar"
+	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/journal/archive"
+	"github.com/pagetrail/pagetrail/journal/objstore"
+	"github.com/pagetrail/pagetrail/journal/objstore/mem"
+	_ "github.com/pagetrail/pagetrail/vfs"
+)
+
+// world is a directory of databases, a store, and a sidecar that may be started again and again.
+type world struct {
+	t      testing.TB
+	dir    string
+	store  objstore.Store
+	meter  objstore.Meter
+	faults objstore.Faults
+	s      *sidecar.Sidecar
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+func newWorld(t testing.TB) *world {
+	w := &world{t: t, dir: t.TempDir(), store: new(mem.Store)}
+	t.Cleanup(func() {
+		if w.cancel != nil {
+			w.stop()
+		}
+	})
+	return w
+}
+
+// key is the archive's name of a database: its file's.
+func key(path string) (string, error) { return filepath.Base(path), nil }
+
+func (w *world) start(change func(*sidecar.Options), sources ...sidecar.Source) {
+	w.t.Helper()
+	o := sidecar.Options{
+		Sources: sources, Interval: 10 * time.Millisecond, Scan: 50 * time.Millisecond, Look: 20 * time.Millisecond, Rest: 100 * time.Millisecond, Retry: 50 * time.Millisecond,
+		Open: func(context.Context, string) (objstore.Store, error) {
+			return objstore.Metered(objstore.Faulty(w.store, &w.faults), &w.meter), nil
+		},
+	}
+	for i := range o.Sources {
+		if o.Sources[i].To = "mem://store"; o.Sources[i].Key == nil {
+			o.Sources[i].Key = key
+		}
+	}
+	if change != nil {
+		change(&o)
+	}
+	var err error
+	if w.s, err = sidecar.New(w.t.Context(), &o); err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(w.t.Context())
+	w.cancel, w.ended = cancel, make(chan error, 1)
+	go func() { w.ended <- w.s.Run(ctx) }()
+}
+
+func (w *world) stop() error {
+	w.cancel()
+	w.cancel = nil
+	return <-w.ended
+}
+
+func (w *world) open(name, params string) *sqlite3.Conn {
+	w.t.Helper()
+	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.Join(w.dir, name), RawQuery: params}
+	c, err := sqlite3.Open(u.String())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { c.Close() })
+	w.exec(c, "PRAGMA journal_mode=WAL; PRAGMA busy_timeout=10000")
+	return c
+}
+
+func (w *world) exec(c *sqlite3.Conn, sql string) {
+	w.t.Helper()
+	if err := c.Exec(sql); err != nil {
+		w.t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// until waits for a state of the sidecar.
+func (w *world) until(what string, ok func(st *sidecar.Status) bool) sidecar.Status {
+	w.t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
+		st := w.s.Status(func(*sidecar.DatabaseStatus) bool { return true })
+		if ok(&st) {
+			return st
+		}
+		if time.Now().After(end) {
+			w.t.Fatalf("waited a minute for %s: %+v", what, st)
+		}
+	}
+}
+
+// atRest waits until everything is shipped and n databases rest.
+func (w *world) atRest(n int) sidecar.Status {
+	w.t.Helper()
+	return w.until(fmt.Sprintf("%d at rest", n), func(st *sidecar.Status) bool { return st.States[sidecar.Resting] == n && st.Databases == n })
+}
+
+// same restores a database from the archive and compares it with what SQLite has.
+func (w *world) same(name string) journal.TXID {
+	w.t.Helper()
+	r, err := archive.Open(w.t.Context(), objstore.Sub(w.store, name), nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer r.Close()
+	var got bytes.Buffer
+	if _, err := apply.HydrateTo(w.t.Context(), r.Trail, &got, apply.Latest(), nil); err != nil {
+		w.t.Fatal(err)
+	}
+	if !bytes.Equal(got.Bytes(), w.snapshot(name)) {
+		w.t.Fatalf("%s: what the archive has is not what the database has", name)
+	}
+	tx, err := r.Last()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return tx.TXID
+}
+
+// snapshot is the database after a checkpoint of a copy.
+func (w *world) snapshot(name string) []byte {
+	w.t.Helper()
+	copied := filepath.Join(w.t.TempDir(), "copy.db")
+	for _, suffix := range []string{"", "-wal"} {
+		data, err := os.ReadFile(filepath.Join(w.dir, name+suffix))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if err := os.WriteFile(copied+suffix, data, 0o600); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	c, err := sqlite3.Open("file:" + copied)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.exec(c, "SELECT count(*) FROM sqlite_schema; PRAGMA wal_checkpoint(TRUNCATE)")
+	c.Close()
+	data, err := os.ReadFile(copied)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return data
+}
+
+const schema = "CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, a BLOB)"
+
+// Databases with and without the VFS, there from the beginning or made later, are all in the store; at rest nobody is
+// asked and nothing is open; one that is written to again wakes, and one that is removed is let go.
+func TestManyKinds(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.open("a.db", "vfs=pagetrail"), w.open("b.db", "")
+	w.exec(a, schema)
+	w.exec(b, schema+"; INSERT INTO t(a) VALUES(randomblob(9000))")
+	w.start(nil,
+		sidecar.Source{Path: filepath.Join(w.dir, "b.db"), Capture: true},
+		sidecar.Source{Path: filepath.Join(w.dir, "later.db")},
+		sidecar.Source{Glob: filepath.Join(w.dir, "*.db")},
+		sidecar.Source{Glob: filepath.Join(w.dir, "*.plain"), Capture: true},
+	)
+	w.until("two at rest", func(st *sidecar.Status) bool {
+		return st.States[sidecar.Resting] == 2 && st.States[sidecar.Waiting] == 1
+	})
+	later, plain := w.open("later.db", "vfs=pagetrail"), w.open("c.plain", "")
+	w.exec(later, schema)
+	w.exec(plain, schema)
+	w.atRest(4)
+	before := w.meter.Requests()
+	time.Sleep(200 * time.Millisecond) // to give it the chance to do what it should not
+	if n := w.meter.Requests() - before; n != 0 {
+		t.Errorf("%d requests at rest", n)
+	}
+	for i := range 30 {
+		for _, c := range []*sqlite3.Conn{a, b, later, plain} {
+			w.exec(c, fmt.Sprintf("INSERT INTO t(a) VALUES(randomblob(%d))", i*100))
+		}
+		if i%10 == 9 {
+			w.atRest(4)
+		}
+	}
+	st := w.atRest(4)
+	for _, name := range []string{"a.db", "b.db", "later.db", "c.plain"} {
+		want := journal.TXID(31) // a base, and the rows
+		if name == "a.db" || name == "later.db" {
+			want++ // journal_mode, schema, and the rows
+		}
+		if last := w.same(name); last != want {
+			t.Errorf("%s: %d transactions are %d", name, want, last)
+		}
+	}
+	if st.Totals.Transactions != 4*31+2 || st.Behind != 0 || st.Totals.Bases != 2 {
+		t.Errorf("totals %+v", st.Totals)
+	}
+	plain.Close()
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		os.Remove(filepath.Join(w.dir, "c.plain"+suffix))
+	}
+	w.atRest(3)
+	if err := w.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The next process finds everything at rest, and asks for nothing until something is written; what was written while
+// there was none is found.
+func TestStartAgain(t *testing.T) {
+	w := newWorld(t)
+	sources := []sidecar.Source{
+		{Glob: filepath.Join(w.dir, "*.db")},
+		{Glob: filepath.Join(w.dir, "*.plain"), Capture: true},
+	}
+	a, b := w.open("a.db", "vfs=pagetrail"), w.open("b.plain", "")
+	w.exec(a, schema)
+	w.exec(b, schema)
+	w.start(nil, sources...)
+	w.atRest(2)
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	before := w.meter.Requests()
+	w.start(nil, sources...)
+	w.atRest(2)
+	time.Sleep(100 * time.Millisecond)
+	if n := w.meter.Requests() - before; n != 0 {
+		t.Errorf("%d requests after starting again", n)
+	}
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	w.exec(a, "INSERT INTO t(a) VALUES('while away')")
+	w.exec(b, "INSERT INTO t(a) VALUES('while away')")
+	w.start(nil, sources...)
+	w.until("both shipped", func(st *sidecar.Status) bool { return st.Totals.Transactions == 2 })
+	w.atRest(2)
+	w.same("a.db")
+	w.same("b.plain")
+}
+
+// At its end it ships what there is; without a store it says what is left, and the next one ships that.
+func TestDrain(t *testing.T) {
+	w := newWorld(t)
+	down := false
+	w.faults.Decide = func(int, objstore.Call) objstore.Outcome {
+		if down {
+			return objstore.Refuse
+		}
+		return objstore.Pass
+	}
+	a, b := w.open("a.db", "vfs=pagetrail"), w.open("b.db", "")
+	w.exec(a, schema)
+	w.exec(b, schema)
+	sources := []sidecar.Source{{Path: filepath.Join(w.dir, "a.db")}, {Path: filepath.Join(w.dir, "b.db"), Capture: true}}
+	slow := func(o *sidecar.Options) { o.Interval, o.Look, o.Grace = time.Hour, time.Hour, time.Minute }
+	w.start(slow, sources...)
+	w.until("both watched", func(st *sidecar.Status) bool {
+		return st.States[sidecar.Active] == 2 && st.List[0].Trail > 0 && st.List[1].Trail > 0
+	})
+	w.exec(a, "INSERT INTO t(a) VALUES(1)")
+	w.exec(b, "INSERT INTO t(a) VALUES(1)")
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if x, y := w.same("a.db"), w.same("b.db"); x != 3 || y != 2 {
+		t.Errorf("drained up to %d and %d", x, y)
+	}
+	w.start(slow, sources...)
+	w.until("ready", func(st *sidecar.Status) bool { return st.Ready })
+	w.exec(a, "INSERT INTO t(a) VALUES(2)")
+	down = true
+	w.s.SetGrace(50 * time.Millisecond)
+	err := w.stop()
+	left, ok := errors.AsType[*sidecar.UnshippedError](err)
+	if !ok || left.Count != 1 || left.Databases[0] != filepath.Join(w.dir, "a.db") {
+		t.Fatalf("ended with %v", err)
+	}
+	down = false
+	w.start(nil, sources...)
+	w.atRest(2)
+	w.same("a.db")
+}
+
+// An archive that another process took is left to it, and the database waits for a decision; the others go on.
+func TestHeld(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.open("a.db", "vfs=pagetrail"), w.open("b.db", "vfs=pagetrail")
+	w.exec(a, schema)
+	w.exec(b, schema)
+	both := func(string) (string, error) { return "one", nil }
+	w.start(nil, sidecar.Source{Path: filepath.Join(w.dir, "a.db")})
+	w.atRest(1)
+	w.stop()
+	w.start(nil, sidecar.Source{Path: filepath.Join(w.dir, "b.db"), Key: both}, sidecar.Source{Path: filepath.Join(w.dir, "a.db")})
+	w.atRest(2)
+	w.stop()
+	// The archive of b is given to a.
+	w.exec(a, "INSERT INTO t(a) VALUES(2)")
+	w.exec(b, "INSERT INTO t(a) VALUES(2)")
+	w.start(nil, sidecar.Source{Path: filepath.Join(w.dir, "a.db"), Key: both}, sidecar.Source{Path: filepath.Join(w.dir, "b.db")})
+	st := w.until("one stopped", func(st *sidecar.Status) bool {
+		return st.States[sidecar.Stopped] == 1 && st.States[sidecar.Resting] == 1
+	})
+	if d := st.List[0]; d.Error == "" || d.State != sidecar.Stopped {
+		t.Errorf("%+v", d)
+	}
+	// Which a new setting is.
+	sources := []sidecar.Source{{Path: filepath.Join(w.dir, "a.db"), Key: key, To: "mem://store"}, {Path: filepath.Join(w.dir, "b.db"), Key: key, To: "mem://store"}}
+	if err := w.s.Reload(t.Context(), sources); err != nil {
+		t.Fatal(err)
+	}
+	w.atRest(2)
+	w.same("a.db")
+	w.same("b.db")
+}
