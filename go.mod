@@ -3,6 +3,7 @@ module github.com/pagetrail/pagetrail
 go 1.26.0
 
 require (
+	filippo.io/age v1.3.2 // journal/objstore/encrypt: recipients, identities, headers
 	github.com/johannesboyne/gofakes3 v1.2.0 // tests of journal/objstore/s3 and what is above it: a service in the test's process
 	github.com/klauspost/compress v1.20.3 // zstd: journal
 	github.com/minio/minio-go/v7 v7.4.1 // journal/objstore/s3: the protocol, its signatures and credentials
@@ -11,6 +12,7 @@ require (
 	github.com/spf13/cobra v1.10.2 // internal/cli
 	github.com/spf13/pflag v1.0.10 // internal/cli: the flags of cobra
 	github.com/zeebo/xxh3 v1.1.0 // the state checksum: diff
+	golang.org/x/crypto v0.57.0 // journal/objstore/encrypt: the cipher of age's blocks
 	golang.org/x/sys v0.49.0 // locks and syncs: internal/durable, apply/follow
 	golang.org/x/term v0.47.0 // internal/ui: the width of a terminal
 	pgregory.net/rapid v1.3.0 // tests: models
@@ -22,6 +24,7 @@ require (
 )
 
 require (
+	filippo.io/hpke v0.4.0 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/dustin/go-humanize v1.0.1 // indirect
@@ -43,7 +46,6 @@ require (
 	github.com/tinylib/msgp v1.6.4 // indirect
 	go.shabbyrobe.org/gocovmerge v0.0.0-20230507111327-fa4f82cfbf4d // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
-	golang.org/x/crypto v0.57.0 // indirect
 	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
 	golang.org/x/tools v0.50.0 // indirect

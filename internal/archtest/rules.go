@@ -40,6 +40,10 @@ var rooms = []room{
 		why: "a provider knows the interface it implements, and not the other providers",
 	},
 	{
+		path: "journal/objstore/encrypt", leaf: true, may: []string{"journal/objstore", "journal/objstore/mem", "journal/objstore/objstoretest"},
+		why: "it encrypts what any store keeps, and knows neither trails nor providers",
+	},
+	{
 		path: "journal/compact", may: []string{"journal", "journal/objstore", "diff", "internal/durable"},
 		why: "folding is a pure merge of readers into a writer; when to do it is journal/archive's business",
 	},
@@ -206,6 +210,8 @@ var guests = []guest{
 		module: "github.com/johannesboyne/gofakes3", tests: []string{"journal/objstore/s3", "journal/ship", "internal/cli"},
 		why: "it is for tests of what speaks S3",
 	},
+	{module: "filippo.io/age", rooms: []string{"journal/objstore/encrypt"}, why: "age is one package's: others give it text, and get stores"},
+	{module: "golang.org/x/crypto", rooms: []string{"journal/objstore/encrypt"}, why: "what is encrypted, and how, is to be read in one place"},
 	{module: "github.com/aws", rooms: []string{"journal/objstore/s3"}, why: "each provider's SDK stays in its own package"},
 	{module: "cloud.google.com/go", rooms: []string{"journal/objstore/gcs"}, why: "each provider's SDK stays in its own package"},
 	{module: "github.com/Azure", rooms: []string{"journal/objstore/azure"}, why: "each provider's SDK stays in its own package"},

@@ -90,9 +90,15 @@ func (h Holder) String() string {
 	return fmt.Sprintf("%s since %s", h.Name, h.Since.Time().UTC().Format(time.RFC3339))
 }
 
-// ParseHead reads a head. A newer format is ErrVersion before anything else is looked at, an unknown field ErrFlag,
+// ageIntro is how files of age begin: what objstore/encrypt writes, seen without it.
+const ageIntro = "age-encryption.org/"
+
+// ParseHead reads a head. One that is encrypted is objstore.ErrEncrypted. A newer format is ErrVersion before anything else is looked at, an unknown field ErrFlag,
 // the rest ErrCorrupt.
 func ParseHead(data []byte) (Head, error) {
+	if bytes.HasPrefix(data, []byte(ageIntro)) {
+		return Head{}, fmt.Errorf("the archive %w", objstore.ErrEncrypted)
+	}
 	var version struct {
 		Format *int `json:"format"`
 	}

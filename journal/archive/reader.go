@@ -98,6 +98,9 @@ func load(ctx context.Context, s objstore.Store, name string) (Head, objstore.Ta
 		if errors.Is(err, journal.ErrVersion) || errors.Is(err, journal.ErrFlag) {
 			e.Hint = "use a newer pagetrail"
 		}
+		if errors.Is(err, objstore.ErrEncrypted) {
+			e.Hint = "give the identity to read it with"
+		}
 		return Head{}, "", e
 	}
 	return h, tag, nil

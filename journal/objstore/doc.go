@@ -30,6 +30,8 @@
 //	ReadOnly  refuses to change anything
 //	Faulty    for tests: any call refused, or carried out and reported as failed
 //
+// Package encrypt has one more: objects that are encrypted before they leave.
+//
 // # Stores
 //
 // file (a directory), mem (for tests) and s3 (whatever speaks it) have packages of their own, so that a program is

@@ -27,11 +27,18 @@ var (
 	ErrLies = errors.New("ignores conditions of writes")
 	// ErrTooLarge: more than a head or a single object may have.
 	ErrTooLarge = errors.New("too large")
+	// ErrEncrypted: it is encrypted, and the key for it was not given.
+	ErrEncrypted = errors.New("is encrypted")
+	// ErrNotEncrypted: it is not encrypted, and was expected to be.
+	ErrNotEncrypted = errors.New("is not encrypted")
+	// ErrDamaged: what was decrypted is not what was written under that name.
+	ErrDamaged = errors.New("damaged")
 )
 
 // final are the answers that Retry passes on at once.
 var final = []error{
-	ErrNotFound, ErrExists, ErrConflict, ErrDenied, ErrNoBucket, ErrKey, ErrReadOnly, ErrLies, ErrTooLarge, context.Canceled,
+	ErrNotFound, ErrExists, ErrConflict, ErrDenied, ErrNoBucket, ErrKey, ErrReadOnly, ErrLies, ErrTooLarge,
+	ErrEncrypted, ErrNotEncrypted, ErrDamaged, context.Canceled,
 }
 
 // Final says that an error is a clear answer, which the same call would get again.

@@ -165,6 +165,9 @@ func (h *retryHead) Swap(ctx context.Context, old Tag, data []byte) (tag Tag, er
 		tag, err = h.head.Swap(ctx, old, data)
 		if failed && errors.Is(err, ErrConflict) {
 			now, nowTag, e := h.head.Load(ctx)
+			if errors.Is(e, ErrNotFound) { // there is none, so the conflict is none of our making
+				return err
+			}
 			if e != nil {
 				return e
 			}

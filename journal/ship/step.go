@@ -19,7 +19,7 @@ func final(err error) bool {
 	for _, is := range []error{
 		journal.ErrDiverged, journal.ErrGap, journal.ErrForeign, journal.ErrCorrupt, journal.ErrVersion, journal.ErrFlag,
 		journal.ErrLocked, journal.ErrRange, objstore.ErrDenied, objstore.ErrNoBucket, objstore.ErrKey, objstore.ErrReadOnly,
-		objstore.ErrLies, fs.ErrPermission,
+		objstore.ErrLies, objstore.ErrEncrypted, objstore.ErrNotEncrypted, objstore.ErrDamaged, fs.ErrPermission,
 	} {
 		if errors.Is(err, is) {
 			return true
