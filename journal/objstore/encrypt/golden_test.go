@@ -8,12 +8,12 @@ import (
 	"github.com/pagetrail/pagetrail/journal/objstore/mem"
 )
 
-// What the first release wrote is read for ever. testdata/README.md says how it was made.
+// What the first release wrote is read for ever. testdata/golden/README.md says how it was made.
 func TestGolden(t *testing.T) {
 	inner := new(mem.Store)
 	read := func(name string) string {
 		t.Helper()
-		data, err := os.ReadFile("testdata/" + name)
+		data, err := os.ReadFile("testdata/golden/" + name)
 		if err != nil {
 			t.Fatal(err)
 		}
