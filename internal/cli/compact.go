@@ -136,12 +136,11 @@ func (o *compactOptions) run(ctx context.Context, env *Env) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	s, err := stores.Open(ctx, o.url)
+	store, err := env.openStore(ctx, o.url, func(s objstore.Store) objstore.Store { return objstore.Retry(s, nil) })
 	if err != nil {
 		return err
 	}
-	defer s.Close()
-	store := objstore.Retry(s, nil)
+	defer store.Close()
 	if err := o.holdOrRelease(ctx, env, store); err != nil {
 		return err
 	}
@@ -173,7 +172,7 @@ func (o *compactOptions) holdOrRelease(ctx context.Context, env *Env, s objstore
 	if o.hold == "" {
 		return nil
 	}
-	t, err := openArchive(ctx, o.url)
+	t, err := openArchive(ctx, env, o.url)
 	if err != nil {
 		return err
 	}
@@ -258,7 +257,7 @@ func (o *compactOptions) tell(ctx context.Context, env *Env, done archive.Mainta
 			}
 		}
 	}
-	t, err := openArchive(ctx, o.url)
+	t, err := openArchive(ctx, env, o.url)
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func fromTrail(arg string, values func(*journal.Trail) []string) ([]string, cobr
 	if isURL(arg) { // a shell should not wait for a network, nor pay for requests
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	t, err := openTrail(context.Background(), arg)
+	t, err := openTrail(context.Background(), &Env{}, arg) // no archive, so no keys
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -21,7 +21,8 @@ type Env struct {
 	Zone             *time.Location      // of times read and shown
 	Getenv           func(string) string // the environment
 
-	quiet bool // --quiet: only data and errors
+	quiet    bool     // --quiet: only data and errors
+	keyFlags keyFlags // --encrypt-to and --identity
 }
 
 // SystemEnv is the Env of the process.

@@ -88,9 +88,13 @@ func (o *execOptions) run(ctx context.Context, env *Env) (err error) {
 			return err
 		}
 	}
+	keys, err := env.keys()
+	if err != nil {
+		return err
+	}
 	s, err := sidecar.New(ctx, &sidecar.Options{
 		Sources: []sidecar.Source{{Path: o.db, To: o.to, Key: func(string) (string, error) { return "", nil }, Capture: o.capture, Keep: o.keep}},
-		Open:    stores.Open, StoreName: storeName, Grace: o.grace, Look: 100 * time.Millisecond,
+		Open:    stores.Open, Seal: sealWith(keys), StoreName: storeName, Grace: o.grace, Look: 100 * time.Millisecond,
 		Log: slog.New(slog.NewTextHandler(env.Err, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
@@ -149,7 +153,7 @@ func (o *execOptions) restoreMissing(ctx context.Context, env *Env) error {
 			return err
 		}
 	}
-	t, err := openArchive(ctx, o.to)
+	t, err := openArchive(ctx, env, o.to)
 	if errors.Is(err, journal.ErrNotFound) {
 		env.notice("nothing to restore: there is no archive at %s yet", storeName(o.to))
 		return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/archive"
 	"github.com/pagetrail/pagetrail/journal/objstore"
+	"github.com/pagetrail/pagetrail/journal/objstore/encrypt"
 )
 
 // Code is what a command ends with. The numbers are a promise to scripts: none is ever reused.
@@ -111,7 +112,7 @@ func codeOf(err error) Code {
 		return Done
 	case errors.As(err, &quiet):
 		return quiet.code
-	case errors.As(err, &usage), errors.Is(err, objstore.ErrKey), errors.Is(err, archive.ErrRetention):
+	case errors.As(err, &usage), errors.Is(err, objstore.ErrKey), errors.Is(err, archive.ErrRetention), errors.Is(err, encrypt.ErrKeys):
 		return Usage
 	case errors.Is(err, errUnshipped):
 		return Unshipped
@@ -121,7 +122,7 @@ func codeOf(err error) Code {
 		return Locked
 	case errors.Is(err, journal.ErrVersion), errors.Is(err, journal.ErrFlag), errors.Is(err, journal.ErrExists):
 		return Failed
-	case errors.Is(err, journal.ErrCorrupt), errors.Is(err, journal.ErrForeign), errors.Is(err, journal.ErrTorn):
+	case errors.Is(err, journal.ErrCorrupt), errors.Is(err, journal.ErrForeign), errors.Is(err, journal.ErrTorn), errors.Is(err, objstore.ErrDamaged):
 		return Damaged
 	case errors.Is(err, journal.ErrGap), errors.Is(err, journal.ErrDiverged):
 		return Gap
@@ -205,6 +206,10 @@ func hintFor(err error) string {
 	switch {
 	case errors.As(err, &output):
 		return ""
+	case errors.Is(err, objstore.ErrEncrypted):
+		return "--identity FILE reads an encrypted archive; to write to one takes --encrypt-to as well"
+	case errors.Is(err, objstore.ErrNotEncrypted):
+		return "leave --identity and --encrypt-to away, and " + encryptToEnv + " and " + identityEnv
 	case errors.As(err, &place) && place.Hint != "":
 		return place.Hint
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):

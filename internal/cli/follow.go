@@ -162,7 +162,7 @@ func (o *followOptions) source(ctx context.Context, env *Env) (src follow.Source
 		}
 		return s, func() { _ = s.Close() }, nil // it was only read
 	}
-	t, err := openTrail(ctx, o.trail)
+	t, err := openTrail(ctx, env, o.trail)
 	if err != nil {
 		return nil, nil, err
 	}

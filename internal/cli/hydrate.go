@@ -105,7 +105,7 @@ func (o *hydrateOptions) run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	t, err := openTrail(ctx, o.trail)
+	t, err := openTrail(ctx, env, o.trail)
 	if err != nil {
 		return err
 	}

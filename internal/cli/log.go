@@ -72,7 +72,7 @@ func (o *logOptions) run(ctx context.Context, env *Env) error {
 	if o.limit < 0 {
 		return usagef("--limit %d: it cannot be negative; 0 lists all", o.limit)
 	}
-	t, err := openTrail(ctx, o.trail)
+	t, err := openTrail(ctx, env, o.trail)
 	if err != nil {
 		return err
 	}

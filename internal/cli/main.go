@@ -91,6 +91,7 @@ uses the database.`,
 		return &hintError{usagef("%s", text), "see: " + cmd.CommandPath() + " --help"}
 	})
 	root.PersistentFlags().BoolVarP(&env.quiet, "quiet", "q", false, "say nothing but data and errors")
+	env.keyFlags.addFlags(root.PersistentFlags())
 	root.PersistentFlags().BoolP("help", "h", false, "explain, with examples")
 	root.SetHelpCommand(helpVerb())
 	root.AddCommand(

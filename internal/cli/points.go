@@ -29,7 +29,7 @@ first. A name may be given again; hydrate takes the latest.`,
 }
 
 func (o *pointsOptions) run(ctx context.Context, env *Env) error {
-	t, err := openTrail(ctx, o.trail)
+	t, err := openTrail(ctx, env, o.trail)
 	if err != nil {
 		return err
 	}

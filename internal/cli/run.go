@@ -43,7 +43,7 @@ pattern; those that come and go are found and let go while it runs. An example w
 every setting is cmd/pagetrail/pagetrail.example.yaml in the source.
 
 SIGHUP reads the configuration again; one with a mistake is refused, and the old one
-stays. What it listens on, its log, and the times and numbers that are not of one
+stays. What it listens on, its log, keys, and the times and numbers that are not of one
 database change with a restart only.
 
 SIGTERM and SIGINT end it: it ships what there is, for at most the time grace:. It ends
@@ -115,8 +115,12 @@ func (o *runOptions) run(ctx context.Context, env *Env) (err error) {
 	if err != nil {
 		return err
 	}
+	keys, err := env.keysOf(c)
+	if err != nil {
+		return err
+	}
 	s, err := sidecar.New(ctx, &sidecar.Options{
-		Sources: src, Open: stores.Open, StoreName: storeName, Interval: c.Interval, Batch: c.Batch, Workers: c.Workers,
+		Sources: src, Open: stores.Open, Seal: sealWith(keys), StoreName: storeName, Interval: c.Interval, Batch: c.Batch, Workers: c.Workers,
 		Scan: c.Scan, Look: c.Look, Rest: c.Rest, Grace: c.Grace, Log: logger(env, c),
 	})
 	if err != nil {

@@ -61,7 +61,7 @@ func (o *sendOptions) run(ctx context.Context, env *Env) error {
 	if env.OutTerm {
 		return &hintError{usagef("a stream is nothing to read on a terminal"), "redirect it: " + commandLine("send", o.trail) + " >FILE"}
 	}
-	t, err := openTrail(ctx, o.trail)
+	t, err := openTrail(ctx, env, o.trail)
 	if err != nil {
 		return err
 	}

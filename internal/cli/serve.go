@@ -114,7 +114,7 @@ func (o *serveOptions) run(ctx context.Context, env *Env) error {
 	}
 	all, far := map[string]*journal.Trail{}, false
 	for _, arg := range o.databases {
-		d, err := openServed(ctx, arg)
+		d, err := openServed(ctx, env, arg)
 		if err != nil {
 			return err
 		}
@@ -136,12 +136,12 @@ func (o *serveOptions) run(ctx context.Context, env *Env) error {
 }
 
 // openServed opens a database and finds its name.
-func openServed(ctx context.Context, arg string) (served, error) {
+func openServed(ctx context.Context, env *Env, arg string) (served, error) {
 	name, path, named := strings.Cut(arg, "=")
 	if !named || exists(arg) || strings.ContainsAny(name, "/:") {
 		name, path = "", arg
 	}
-	t, err := openTrail(ctx, path)
+	t, err := openTrail(ctx, env, path)
 	if err != nil {
 		return served{}, err
 	}

@@ -43,6 +43,7 @@ func newShip(env *Env) *cobra.Command {
 		Example: examples(
 			"pagetrail ship app.db --to s3://backups/app?region=eu-central-1   # until it is stopped",
 			"pagetrail ship app.db --to file:///mnt/backup/app --once          # what there is, from cron",
+			"pagetrail ship app.db --to s3://backups/app --encrypt-to age1ql3... --identity key.txt",
 			"pagetrail hydrate s3://backups/app -o app.db --at 14:05           # the way back, on any machine",
 		),
 		Long: `Copy the transactions of a trail to an archive in object storage, in batches, for as
@@ -60,7 +61,17 @@ histories never share an archive.
 
 URL parameters of s3: region, endpoint (https://HOST of another service than Amazon's)
 and path-style=true. Credentials come from AWS_ACCESS_KEY_ID and its companions, the
-shared credentials file, or the machine's role. Azure Blob and Google Cloud Storage
+shared credentials file, or the machine's role.
+
+` + "`age-keygen -o key.txt`" + ` makes an identity and says its recipient. With --encrypt-to
+RECIPIENT every object is encrypted before it leaves, and only an identity reads it
+again: nothing that is kept in the store does. Names and sizes of objects stay visible,
+and so about when and how much was written. --identity key.txt is what hydrate, log,
+verify, compact and all that read the archive need, and ship too unless the archive is
+new: it looks first where it ends. Keep a copy of key.txt apart from this machine. An
+archive is encrypted from its first object on, or never.
+
+Azure Blob and Google Cloud Storage
 have no scheme of their own.`,
 		Args: oneTrail,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -89,7 +100,7 @@ func (o *shipOptions) run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	s, err := stores.Open(ctx, o.to)
+	s, err := env.openStore(ctx, o.to, nil)
 	if err != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ func (o *showOptions) run(ctx context.Context, env *Env) error {
 			return &usageError{err}
 		}
 	}
-	t, err := openTrail(ctx, o.trail)
+	t, err := openTrail(ctx, env, o.trail)
 	if err != nil {
 		return err
 	}

@@ -122,7 +122,7 @@ type tailJSON struct {
 }
 
 func (o *statusOptions) run(ctx context.Context, env *Env) error {
-	t, err := openTrail(ctx, o.trail)
+	t, err := openTrail(ctx, env, o.trail)
 	if err != nil {
 		return err
 	}

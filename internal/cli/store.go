@@ -36,13 +36,13 @@ func storeName(raw string) string {
 }
 
 // openArchive opens an archive for reading. The store has nothing to close; ctx ends what is under way.
-func openArchive(ctx context.Context, raw string) (*openedTrail, error) {
-	s, err := stores.Open(ctx, raw)
+func openArchive(ctx context.Context, env *Env, raw string) (*openedTrail, error) {
+	meter, began := new(objstore.Meter), time.Now()
+	s, err := env.openStore(ctx, raw, func(s objstore.Store) objstore.Store { return objstore.Metered(objstore.Retry(s, nil), meter) })
 	if err != nil {
 		return nil, err
 	}
-	meter, began := new(objstore.Meter), time.Now()
-	r, err := archive.Open(ctx, objstore.ReadOnly(objstore.Metered(objstore.Retry(s, nil), meter)), &archive.Options{Name: storeName(raw)})
+	r, err := archive.Open(ctx, objstore.ReadOnly(s), &archive.Options{Name: storeName(raw)})
 	if errors.Is(err, journal.ErrNotFound) && strings.HasPrefix(raw, "file:") && exists(filepath.Join(storeName(raw), "identity")) {
 		return nil, withHint(err, "it is a trail and no archive: leave file:// away")
 	}

@@ -15,9 +15,9 @@ import (
 const trailSuffix = "-pagetrail"
 
 // openTrail finds the trail that an argument means and opens it for reading.
-func openTrail(ctx context.Context, arg string) (*openedTrail, error) {
+func openTrail(ctx context.Context, env *Env, arg string) (*openedTrail, error) {
 	if isURL(arg) {
-		return openArchive(ctx, arg)
+		return openArchive(ctx, env, arg)
 	}
 	dir, err := trailDir(arg)
 	if err != nil {

@@ -83,7 +83,7 @@ func (o *verifyOptions) run(ctx context.Context, env *Env) error {
 	if o.deep && isURL(o.trail) {
 		return &hintError{usagef("an archive has no database beside it to compare with"), "verify the archive without --deep, and the primary's trail with it"}
 	}
-	t, err := openTrail(ctx, o.trail)
+	t, err := openTrail(ctx, env, o.trail)
 	if err != nil {
 		return err
 	}

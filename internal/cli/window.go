@@ -68,7 +68,7 @@ func newWindowJSON(trail string, all []stretch) windowJSON {
 }
 
 func (o *windowOptions) run(ctx context.Context, env *Env) error {
-	t, err := openTrail(ctx, o.trail)
+	t, err := openTrail(ctx, env, o.trail)
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,9 @@ type Config struct {
 	Look      time.Duration // how often a database at rest is looked at
 	Rest      time.Duration // how long nothing must change before a database rests
 	Databases []Database
+	// EncryptTo are recipients of age, or files of them, that archives are encrypted to, and Identity files of
+	// identities that read them; paths absolute.
+	EncryptTo, Identity []string
 }
 
 // Database is an entry of databases: one, or all that a pattern matches.
@@ -92,17 +95,19 @@ func Parse(path string, data []byte, getenv func(string) (string, bool)) (*Confi
 // config fills in c; the first mistake is kept in p.err.
 func (p *parser) config(c *Config, root *yaml.Node) {
 	p.mapping(root, map[string]func(*yaml.Node){
-		"to":        p.text(&c.To),
-		"listen":    p.address(&c.Listen),
-		"grace":     p.duration(&c.Grace),
-		"keep":      p.duration(&c.Keep),
-		"interval":  p.duration(&c.Interval),
-		"batch":     p.bytes(&c.Batch),
-		"workers":   p.number(&c.Workers, 1, 64),
-		"scan":      p.duration(&c.Scan),
-		"look":      p.duration(&c.Look),
-		"rest":      p.duration(&c.Rest),
-		"databases": p.list(func(n *yaml.Node) { c.Databases = append(c.Databases, p.database(n)) }),
+		"to":         p.text(&c.To),
+		"listen":     p.address(&c.Listen),
+		"grace":      p.duration(&c.Grace),
+		"keep":       p.duration(&c.Keep),
+		"interval":   p.duration(&c.Interval),
+		"batch":      p.bytes(&c.Batch),
+		"workers":    p.number(&c.Workers, 1, 64),
+		"scan":       p.duration(&c.Scan),
+		"look":       p.duration(&c.Look),
+		"rest":       p.duration(&c.Rest),
+		"databases":  p.list(func(n *yaml.Node) { c.Databases = append(c.Databases, p.database(n)) }),
+		"encrypt-to": p.keys(&c.EncryptTo),
+		"identity":   p.keys(&c.Identity),
 		"log": func(n *yaml.Node) {
 			p.mapping(n, map[string]func(*yaml.Node){
 				"format": p.choice(&c.LogFormat, "text", "json"),
@@ -155,14 +160,7 @@ func (p *parser) database(n *yaml.Node) Database {
 		p.fail(n, "glob: "+err.Error(), "")
 	}
 	for _, name := range []*string{&d.Path, &d.Glob, &d.Trail} {
-		if *name == "" || filepath.IsAbs(*name) {
-			continue
-		}
-		dir, err := filepath.Abs(filepath.Dir(p.path))
-		if err != nil {
-			p.fail(n, err.Error(), "")
-		}
-		*name = filepath.Join(dir, *name)
+		p.absolute(n, name)
 	}
 	return d
 }

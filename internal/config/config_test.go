@@ -32,6 +32,7 @@ func TestExample(t *testing.T) {
 	for _, key := range []string{
 		"to", "listen", "log", "format", "level", "grace", "keep", "interval", "batch", "workers", "scan", "look", "rest",
 		"databases", "path", "glob", "name", "trail", "capture",
+		"encrypt-to", "identity",
 	} {
 		if !strings.Contains(string(data), key+":") {
 			t.Errorf("the example lacks %s:", key)

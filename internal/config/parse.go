@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -143,6 +144,37 @@ func (p *parser) text(to *string) func(*yaml.Node) {
 			p.fail(n, "the value is empty", "")
 		}
 	})
+}
+
+// absolute makes a path one that is relative to the file's directory.
+func (p *parser) absolute(n *yaml.Node, name *string) {
+	if *name == "" || filepath.IsAbs(*name) {
+		return
+	}
+	dir, err := filepath.Abs(filepath.Dir(p.path))
+	if err != nil {
+		p.fail(n, err.Error(), "")
+	}
+	*name = filepath.Join(dir, *name)
+}
+
+// keys takes one key or a list of them: each is a path, or the key itself.
+func (p *parser) keys(to *[]string) func(*yaml.Node) {
+	one := func(n *yaml.Node) {
+		var s string
+		p.text(&s)(n)
+		if !strings.HasPrefix(s, "age1") && !strings.HasPrefix(s, "AGE-SECRET-KEY-") {
+			p.absolute(n, &s)
+		}
+		*to = append(*to, s)
+	}
+	return func(n *yaml.Node) {
+		if n.Kind == yaml.SequenceNode {
+			p.list(one)(n)
+			return
+		}
+		one(n)
+	}
 }
 
 func (p *parser) choice(to *string, of ...string) func(*yaml.Node) {

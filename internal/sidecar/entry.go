@@ -132,8 +132,12 @@ func (s *Sidecar) openShipper(ctx context.Context, e *entry) (err error) {
 	if err := e.root.probe(ctx); err != nil {
 		return err
 	}
+	store, err := s.opt.Seal(objstore.Sub(e.root.store, e.key), e.archive())
+	if err != nil {
+		return err
+	}
 	e.shipper, err = ship.Open(e.trail, &ship.Options{
-		Store: objstore.Sub(e.root.store, e.key), Trusted: true, Archive: e.archive(), Name: s.opt.Name,
+		Store: store, Trusted: true, Archive: e.archive(), Name: s.opt.Name,
 		Interval: s.opt.Interval, BatchBytes: s.opt.Batch, Keep: e.src.Keep,
 		Sync: func(context.Context) error { return SyncPrimary(durable.OS, e.path, e.trail) }, Events: s.events(e),
 	})

@@ -17,6 +17,8 @@ type Options struct {
 	Sources []Source
 	// Open opens the store that a URL names.
 	Open func(ctx context.Context, url string) (objstore.Store, error)
+	// Seal encrypts the part of a store that an archive is in, whose name in messages is name; default: not.
+	Seal func(s objstore.Store, name string) (objstore.Store, error)
 	// StoreName is a store's name in messages; default its URL.
 	StoreName func(url string) string
 	Name      string        // of this writer; default machine, process and trail
@@ -79,6 +81,9 @@ func New(ctx context.Context, o *Options) (*Sidecar, error) {
 	}
 	if s.opt.Workers <= 0 {
 		s.opt.Workers = 8
+	}
+	if s.opt.Seal == nil {
+		s.opt.Seal = func(s objstore.Store, _ string) (objstore.Store, error) { return s, nil }
 	}
 	if s.opt.StoreName == nil {
 		s.opt.StoreName = func(url string) string { return url }
