@@ -24,7 +24,7 @@ TEST ?= ./...
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: build
 build: ## bin/pagetrail, the command line
@@ -46,6 +46,10 @@ endif
 .PHONY: test-real
 test-real: bin/testsum ## real applications' databases through the VFS, judged by other people's SQLite
 	$(TESTSUM) -count=1 -tags=real -timeout=20m ./internal/realtest/...
+
+.PHONY: test-s3
+test-s3: ## the store's suite and a restore, against a real S3 service (versitygw) on loopback
+	internal/tools/test-s3.sh
 
 .PHONY: conformance
 conformance: ## SQLite's and its driver's own suites with our VFS as the default

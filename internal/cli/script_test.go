@@ -1,8 +1,10 @@
 package cli_test
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -21,6 +23,7 @@ import (
 
 	"github.com/pagetrail/pagetrail/internal/cli"
 	"github.com/pagetrail/pagetrail/internal/durable"
+	"github.com/pagetrail/pagetrail/journal/objstore/objstoretest"
 )
 
 // TestMain makes the test binary the pagetrail that scripts run.
@@ -55,12 +58,16 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("NOW", "2026-11-21T12:00:00Z")
 			e.Setenv("TZ", "UTC")
+			serviceEnv(e)
 			e.Values[remembered{}] = map[string]string{}
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
-			if cond == "root" {
+			switch cond {
+			case "root":
 				return os.Geteuid() == 0, nil
+			case "service":
+				return os.Getenv(objstoretest.ServiceEnv) != "", nil
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
@@ -75,6 +82,20 @@ func TestScripts(t *testing.T) {
 			"holdlock":  cmdHoldLock,
 		},
 	})
+}
+
+// serviceEnv sets STORE and QUERY, from which scripts make URLs at a running service, and the credentials for it.
+func serviceEnv(e *testscript.Env) {
+	base, query, _ := strings.Cut(os.Getenv(objstoretest.ServiceEnv), "?")
+	var name [8]byte
+	_, _ = rand.Read(name[:]) // documented never to fail
+	e.Setenv("STORE", base+"/script-"+hex.EncodeToString(name[:]))
+	e.Setenv("QUERY", query)
+	for _, name := range []string{
+		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_KEY", "STORAGE_EMULATOR_HOST",
+	} {
+		e.Setenv(name, os.Getenv(name))
+	}
 }
 
 // exits CODE PROGRAM ARG... runs a program and wants that exit code of it.

@@ -5,9 +5,12 @@ package objstoretest
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -48,6 +51,43 @@ func Run(t *testing.T, open func(t *testing.T) objstore.Store, skip ...string) {
 				t.Errorf("close: %v", err)
 			}
 		})
+	}
+}
+
+// ServiceEnv is the environment variable with the URL of a store at a running service, for tests that are skipped
+// without it: make test-s3 sets it, and so may whoever wants to know whether another service will do.
+const ServiceEnv = "PAGETRAIL_TEST_STORE"
+
+// RunService runs the suite at the service of ServiceEnv, if that is one of the scheme: each part below a prefix of its
+// own, which is emptied afterwards.
+func RunService(t *testing.T, scheme string, open objstore.Opener) {
+	raw := os.Getenv(ServiceEnv)
+	if !strings.HasPrefix(raw, scheme+"://") {
+		t.Skipf("%s is not a %s:// URL", ServiceEnv, scheme)
+	}
+	store, err := objstore.Registry{scheme: open}.Open(t.Context(), raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	Run(t, func(t *testing.T) objstore.Store {
+		var name [8]byte
+		_, _ = rand.Read(name[:]) // documented never to fail
+		part := objstore.Sub(store, "conformance-"+hex.EncodeToString(name[:]))
+		t.Cleanup(func() { empty(t, part) })
+		return part
+	})
+}
+
+func empty(t *testing.T, s objstore.Store) {
+	ctx := context.Background() // the test's has ended
+	for o, err := range s.List(ctx, "", "") {
+		if err == nil {
+			err = s.Delete(ctx, o.Key)
+		}
+		if err != nil {
+			t.Errorf("cleaning up: %v", err)
+			return
+		}
 	}
 }
 

@@ -51,6 +51,9 @@ func TestConformance(t *testing.T) {
 	objstoretest.Run(t, func(t *testing.T) objstore.Store { return open(t, serve(t, nil)) })
 }
 
+// TestService is the suite at a real service, see objstoretest.ServiceEnv.
+func TestService(t *testing.T) { objstoretest.RunService(t, "s3", s3.OpenURL) }
+
 // A store that lies takes conditions off the requests before it looks at them, as services do that never heard of
 // them.
 func TestProbeFindsAStoreThatLies(t *testing.T) {
