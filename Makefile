@@ -49,7 +49,11 @@ test-real: bin/testsum ## real applications' databases through the VFS, judged b
 
 .PHONY: test-s3
 test-s3: ## the store's suite and a restore, against a real S3 service (versitygw) on loopback
-	internal/tools/test-s3.sh
+	internal/tools/test-service.sh s3
+
+.PHONY: test-azure
+test-azure: ## likewise, against Azurite (from npm), which stands in for Azure Blob Storage
+	internal/tools/test-service.sh azure
 
 .PHONY: conformance
 conformance: ## SQLite's and its driver's own suites with our VFS as the default

@@ -61,7 +61,9 @@ histories never share an archive.
 
 URL parameters of s3: region, endpoint (https://HOST of another service than Amazon's)
 and path-style=true. Credentials come from AWS_ACCESS_KEY_ID and its companions, the
-shared credentials file, or the machine's role.
+shared credentials file, or the machine's role. azure://ACCOUNT/CONTAINER/PREFIX is
+Azure Blob Storage, with AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN, or the identity of
+the machine or of whoever logged in.
 
 ` + "`age-keygen -o key.txt`" + ` makes an identity and says its recipient. With --encrypt-to
 RECIPIENT every object is encrypted before it leaves, and only an identity reads it
@@ -71,8 +73,7 @@ verify, compact and all that read the archive need, and ship too unless the arch
 new: it looks first where it ends. Keep a copy of key.txt apart from this machine. An
 archive is encrypted from its first object on, or never.
 
-Azure Blob and Google Cloud Storage
-have no scheme of their own.`,
+Google Cloud Storage has no scheme of its own.`,
 		Args: oneTrail,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.trail = args[0]

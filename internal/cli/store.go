@@ -11,12 +11,13 @@ import (
 	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/archive"
 	"github.com/pagetrail/pagetrail/journal/objstore"
+	"github.com/pagetrail/pagetrail/journal/objstore/azure"
 	"github.com/pagetrail/pagetrail/journal/objstore/file"
 	"github.com/pagetrail/pagetrail/journal/objstore/s3"
 )
 
 // stores are the object stores that URLs may name.
-var stores = objstore.Registry{"file": file.OpenURL, "s3": s3.OpenURL}
+var stores = objstore.Registry{"file": file.OpenURL, "s3": s3.OpenURL, "azure": azure.OpenURL}
 
 // isURL says that an argument names an object store and not a file.
 func isURL(arg string) bool { return strings.Contains(arg, "://") }
