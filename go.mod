@@ -27,9 +27,12 @@ require (
 	github.com/Azure/azure-sdk-for-go/sdk/azcore v1.23.3 // journal/objstore/azure
 	github.com/Azure/azure-sdk-for-go/sdk/azidentity v1.15.0 // journal/objstore/azure: who asks
 	github.com/Azure/azure-sdk-for-go/sdk/storage/azblob v1.6.4 // journal/objstore/azure; later versions bring Apache Arrow along
+	golang.org/x/oauth2 v0.38.0 // journal/objstore/gcs: who asks
 )
 
+
 require (
+	cloud.google.com/go/compute/metadata v0.3.0 // indirect
 	filippo.io/hpke v0.4.0 // indirect
 	github.com/Azure/azure-sdk-for-go/sdk/internal v1.13.0 // indirect
 	github.com/AzureAD/microsoft-authentication-library-for-go v1.10.1 // indirect

@@ -213,6 +213,7 @@ var guests = []guest{
 	{module: "filippo.io/age", rooms: []string{"journal/objstore/encrypt"}, why: "age is one package's: others give it text, and get stores"},
 	{module: "golang.org/x/crypto", rooms: []string{"journal/objstore/encrypt"}, why: "what is encrypted, and how, is to be read in one place"},
 	{module: "github.com/aws", rooms: []string{"journal/objstore/s3"}, why: "each provider's SDK stays in its own package"},
+	{module: "golang.org/x/oauth2", rooms: []string{"journal/objstore/gcs"}, why: "each provider's SDK stays in its own package"},
 	{module: "cloud.google.com/go", rooms: []string{"journal/objstore/gcs"}, why: "each provider's SDK stays in its own package"},
 	{module: "github.com/Azure", rooms: []string{"journal/objstore/azure"}, why: "each provider's SDK stays in its own package"},
 	{

@@ -32,7 +32,7 @@ type execOptions struct {
 
 func (o *execOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.db, "db", "", "the database's `PATH`")
-	f.StringVar(&o.to, "to", "", "its archive's `URL`: s3://BUCKET/PREFIX or file:///DIR")
+	f.StringVar(&o.to, "to", "", "its archive's `URL`: s3://, azure://, gs:// or file:///DIR")
 	f.BoolVar(&o.restore, "restore-if-missing", false, "restore the database first, if it is not there")
 	f.BoolVar(&o.capture, "capture", false, "the application does not use the VFS")
 	f.DurationVar(&o.keep, "keep", 0, "how `long` what was shipped stays on the disk (0: for ever)")

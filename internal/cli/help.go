@@ -36,7 +36,8 @@ pagetrail VERB --help says more, examples first.
 // trailHelp explains the argument that most verbs share.
 const trailHelp = `TRAIL|DB is the trail's directory, or the database it belongs to (then the trail
 is DB-pagetrail beside it; the database itself need not exist any more), or the URL
-of an archive that pagetrail ship wrote: s3://BUCKET/PREFIX or file:///DIR.`
+of an archive that pagetrail ship wrote: s3://BUCKET/PREFIX (azure://, gs://) or
+file:///DIR.`
 
 // timeHelp explains the times that flags take.
 const timeHelp = `TIME is RFC 3339 (2026-11-21T14:05:00+01:00), local ('2026-11-21 14:05:06.123456',

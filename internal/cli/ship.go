@@ -28,7 +28,7 @@ type shipOptions struct {
 }
 
 func (o *shipOptions) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.to, "to", "", "the archive's `URL`: s3://BUCKET/PREFIX or file:///DIR; one for each database")
+	f.StringVar(&o.to, "to", "", "the archive's `URL`: s3://, azure://, gs:// or file:///DIR; one for each database")
 	f.BoolVar(&o.once, "once", false, "ship what there is, and end")
 	f.DurationVar(&o.interval, "interval", time.Second, "how `long` a transaction waits for others to share its batch")
 	f.StringVar(&o.name, "name", "", "`NAME` of this writer, for whoever finds the archive held (default machine and process)")
@@ -63,7 +63,8 @@ URL parameters of s3: region, endpoint (https://HOST of another service than Ama
 and path-style=true. Credentials come from AWS_ACCESS_KEY_ID and its companions, the
 shared credentials file, or the machine's role. azure://ACCOUNT/CONTAINER/PREFIX is
 Azure Blob Storage, with AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN, or the identity of
-the machine or of whoever logged in.
+the machine or of whoever logged in. gs://BUCKET/PREFIX is Google Cloud Storage, with
+GOOGLE_APPLICATION_CREDENTIALS, or likewise.
 
 ` + "`age-keygen -o key.txt`" + ` makes an identity and says its recipient. With --encrypt-to
 RECIPIENT every object is encrypted before it leaves, and only an identity reads it
@@ -71,9 +72,7 @@ again: nothing that is kept in the store does. Names and sizes of objects stay v
 and so about when and how much was written. --identity key.txt is what hydrate, log,
 verify, compact and all that read the archive need, and ship too unless the archive is
 new: it looks first where it ends. Keep a copy of key.txt apart from this machine. An
-archive is encrypted from its first object on, or never.
-
-Google Cloud Storage has no scheme of its own.`,
+archive is encrypted from its first object on, or never.`,
 		Args: oneTrail,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.trail = args[0]

@@ -13,11 +13,12 @@ import (
 	"github.com/pagetrail/pagetrail/journal/objstore"
 	"github.com/pagetrail/pagetrail/journal/objstore/azure"
 	"github.com/pagetrail/pagetrail/journal/objstore/file"
+	"github.com/pagetrail/pagetrail/journal/objstore/gcs"
 	"github.com/pagetrail/pagetrail/journal/objstore/s3"
 )
 
 // stores are the object stores that URLs may name.
-var stores = objstore.Registry{"file": file.OpenURL, "s3": s3.OpenURL, "azure": azure.OpenURL}
+var stores = objstore.Registry{"file": file.OpenURL, "s3": s3.OpenURL, "azure": azure.OpenURL, "gs": gcs.OpenURL}
 
 // isURL says that an argument names an object store and not a file.
 func isURL(arg string) bool { return strings.Contains(arg, "://") }

@@ -34,7 +34,6 @@
 //
 // # Stores
 //
-// file (a directory), mem (for tests), s3 (whatever speaks it) and azure have packages of their own, so that a program
-// is linked with the ones it uses. Google Cloud Storage has none; it is reached through its S3-compatible interface only
-// as far as that honours conditional writes, which Probe says.
+// file (a directory), mem (for tests), s3 (whatever speaks it), azure and gcs have packages of their own, so that a
+// program is linked with the ones it uses.
 package objstore
