@@ -55,6 +55,10 @@ test-s3: ## the store's suite and a restore, against a real S3 service (versityg
 test-azure: ## likewise, against Azurite (from npm), which stands in for Azure Blob Storage
 	internal/tools/test-service.sh azure
 
+.PHONY: test-gcs
+test-gcs: ## likewise, against fake-gcs-server, which stands in for Google Cloud Storage
+	internal/tools/test-service.sh gcs
+
 .PHONY: conformance
 conformance: ## SQLite's and its driver's own suites with our VFS as the default
 	internal/conformance/run.sh

@@ -5,9 +5,9 @@
 #
 # s3 is versitygw. Its file system must have extended attributes, in which versitygw keeps ETags: with its --sidecar they
 # are in files of their own, a read beside a write may get the content of one and the ETag of the other, and swaps get
-# lost. azure is Azurite, from npm.
+# lost. azure is Azurite, from npm; gcs is fake-gcs-server.
 set -euo pipefail
-kind=${1:?which service: s3 or azure}
+kind=${1:?which service: s3, azure or gcs}
 shift
 cd "$(dirname "$0")/../.."
 go=${GO:-go}
@@ -61,6 +61,11 @@ azure)
 	start node bin/_azurite/node_modules/azurite/dist/src/blob/main.js --blobHost 127.0.0.1 --blobPort PORT \
 		--location "$dir" --silent --skipApiVersionCheck --disableTelemetry
 	export PAGETRAIL_TEST_STORE="azure://devstoreaccount1/trails/test?endpoint=http://127.0.0.1:$port/devstoreaccount1"
+	;;
+gcs)
+	"$go" build -C internal/tools -o "$PWD/bin/" github.com/fsouza/fake-gcs-server
+	start bin/fake-gcs-server -scheme http -host 127.0.0.1 -port PORT -backend memory -log-level error
+	export PAGETRAIL_TEST_STORE="gs://trails/test?endpoint=http://127.0.0.1:$port"
 	;;
 *)
 	echo "there is no service $kind" >&2
