@@ -146,7 +146,11 @@ func TestAgeReadsObjects(t *testing.T) {
 func TestRanges(t *testing.T) {
 	keys := keysOf(t)
 	const block = 64 << 10
-	for _, size := range []int64{0, 1, block - 1, block, block + 1, 3 * block, 5*block + 7} {
+	sizes := []int64{0, 1, block - 1, block, block + 1, 3 * block, 5*block + 7}
+	if testing.Short() {
+		sizes = []int64{0, block, 2*block + 7}
+	}
+	for _, size := range sizes {
 		inner := new(mem.Store)
 		data := text(int(size))
 		put(t, open(t, inner, keys), "k", data)
@@ -260,11 +264,11 @@ func TestDamage(t *testing.T) {
 			}
 			if err != nil {
 				bad++
-				want := objstore.ErrDamaged
-				if name == "a recipient's part" { // only an identity could tell
-					want = objstore.ErrEncrypted
+				told := errors.Is(err, objstore.ErrDamaged)
+				if name == "a recipient's part" { // if it can still be read, only its identity could tell
+					told = told || errors.Is(err, objstore.ErrEncrypted)
 				}
-				if !errors.Is(err, want) || !objstore.Final(err) || !strings.Contains(err.Error(), "store/k") {
+				if !told || !objstore.Final(err) || !strings.Contains(err.Error(), "store/k") {
 					t.Errorf("%s from %d: %v", name, r[0], err)
 				}
 			}
