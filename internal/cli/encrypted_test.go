@@ -40,7 +40,7 @@ func TestRunEncrypted(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := launch(t, "pagetrail", "run", "--config", conf)
-		s.until(`"address":`)
+		s.until(`"msg":"shipping"`)
 		s.cmd.Process.Signal(syscall.SIGTERM) // it ships what there is before it ends
 		if code := s.end(); code != 0 {
 			t.Fatalf("round %d ended with %d:\n%s", round, code, s.said())
