@@ -69,6 +69,10 @@
 //	encode=inline          in WAL mode, encode within the commit instead of beside
 //	                       it: later commits never fail for an earlier one
 //	full=refuse|detach     when the trail cannot be written, see above
+//	sync=remote            COMMIT waits until the transaction is acknowledged elsewhere, see
+//	                       below; sync=local does without
+//	sync_timeout=TIME      how long it waits at most; default 10s
+//	unacknowledged=error|continue  what COMMIT says when it waited in vain, see below
 //
 // [Register] makes VFSes with other defaults, or over another VFS than the
 // operating system's, one that encrypts for instance.
@@ -80,6 +84,27 @@
 //	PRAGMA pagetrail_status          how the capture is doing, JSON, see [Status]
 //	PRAGMA pagetrail_note='text'     attach a note to this connection's next transaction
 //	PRAGMA pagetrail_point='name'    name the last transaction: a restore point
+//
+// # Commits that wait for elsewhere
+//
+// With sync=remote COMMIT returns when Options.Acknowledge has, which the VFS must
+// have been registered with: for an archive, give ship.Run of journal/ship in the
+// same process an Acks, and its method here. A shipper in another process, such as
+// `pagetrail ship`, does not tell this one how far it is: with one of those use
+// sync=local, or an Acknowledge of your own.
+//
+// In WAL mode the wait is without locks, so that commits of other connections go
+// on and share an acknowledgement. In rollback modes the database stays locked
+// until it has come: one at a time.
+//
+// What was not acknowledged in time, or was refused, is committed here all the
+// same, and will be shipped when it can be: nothing is taken back, because others
+// may have read it. With unacknowledged=error COMMIT then returns
+// [ErrUnacknowledged], and the transaction must not be repeated; with continue it
+// succeeds. Options.Log is told the reason. Of a transaction over several attached
+// databases that has a super-journal SQLite does not pass on errors that come so
+// late, so it is as with continue; of other transactions, what they wrote to
+// temporary tables is rolled back by the error.
 //
 // # First use on an existing database
 //

@@ -85,6 +85,9 @@ type mainFile struct {
 	vfs          *captureVFS
 	path         string
 	checkpointer *checkpointer // nil: none
+	remote       *remote       // nil: commits do not wait for anybody
+	sqlite       *sqlite3.Conn // the connection that opened it; nil: it did not say
+	owed         bool          // another database of the same commit was not acknowledged, for this one to tell
 }
 
 var (
@@ -92,6 +95,12 @@ var (
 	_ sqlitevfs.FileCommitPhaseTwo = (*mainFile)(nil)
 	_ sqlitevfs.FileCheckpoint     = (*mainFile)(nil)
 )
+
+// SetDB is told the connection, and forwards it.
+func (f *mainFile) SetDB(db any) {
+	f.sqlite, _ = db.(*sqlite3.Conn)
+	f.wrapped.SetDB(db)
+}
 
 func (f *mainFile) Close() (err error) {
 	defer recovered(&err)
@@ -187,6 +196,11 @@ func (f *mainFile) SyncSuper(super string) (err error) {
 func (f *mainFile) CommitPhaseTwo() (err error) {
 	defer recovered(&err)
 	f.conn.Committed()
+	if f.remote != nil {
+		if err := f.acknowledged(); err != nil {
+			return err
+		}
+	}
 	return vfsutil.WrapCommitPhaseTwo(f.File)
 }
 

@@ -1,13 +1,16 @@
 package vfs
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	sqlitevfs "github.com/ncruces/go-sqlite3/vfs"
 
 	"github.com/pagetrail/pagetrail/internal/capture"
 	"github.com/pagetrail/pagetrail/internal/durable"
+	"github.com/pagetrail/pagetrail/journal"
 )
 
 // Options say how the databases of a VFS are captured. Nil and the zero value
@@ -40,6 +43,25 @@ type Options struct {
 	// on without it until it can be written again. The package comment says more.
 	// Default FullRefuse.
 	Full string
+
+	// Sync is SyncRemote to have COMMIT return when Acknowledge has. Default "":
+	// a commit never waits for anything but the local disk.
+	Sync string
+
+	// Acknowledge waits until the transaction at a position of a database is safe
+	// elsewhere: in an archive (ship.Acks has such a method), or with a follower.
+	// It is called after the commit, for several connections at a time.
+	Acknowledge func(ctx context.Context, database string, at journal.Position) error
+
+	// SyncTimeout limits that wait; default 10 s.
+	SyncTimeout time.Duration
+
+	// Unacknowledged is what becomes of a commit for which Acknowledge failed or
+	// took too long. The transaction stands in any case: it is too late to take it
+	// back, since others may have read it. UnacknowledgedError, the default, has
+	// COMMIT return ErrUnacknowledged all the same; UnacknowledgedContinue has it
+	// succeed. Log is told why either way.
+	Unacknowledged string
 
 	// Progress is called while the base of a database that existed before its
 	// trail is written, with bytes done and in total. It is called with locks
@@ -84,6 +106,7 @@ type params struct {
 	checkpoint string
 	inline     bool
 	full       capture.Policy
+	remote     *remote
 }
 
 func parseParams(name *sqlitevfs.Filename, o Options) (p params, err error) {
@@ -97,6 +120,9 @@ func parseParams(name *sqlitevfs.Filename, o Options) (p params, err error) {
 	case checkpointBackground:
 	default:
 		return p, fmt.Errorf("pagetrail: checkpoint=%s: want \"background\" or \"sqlite\"", p.checkpoint)
+	}
+	if p.remote, err = parseRemote(name.URIParameter, &o); err != nil {
+		return p, err
 	}
 	switch s := name.URIParameter("encode"); s {
 	case "", "beside":

@@ -123,7 +123,7 @@ func (v *captureVFS) openMain(name *sqlitevfs.Filename, flags sqlitevfs.OpenFlag
 		file.Close()
 		return nil, out, sqlError(err, sqlite3.CANTOPEN)
 	}
-	f := &mainFile{wrapped: wrapped{file}, db: db, conn: db.NewConn(file), vfs: v, path: path}
+	f := &mainFile{wrapped: wrapped{file}, db: db, conn: db.NewConn(file), vfs: v, path: path, remote: params.remote}
 	if params.checkpoint == checkpointBackground && out&sqlitevfs.OPEN_READONLY == 0 {
 		f.checkpointer = acquireCheckpointer(v.name, path, name.URIParameters(), v.opt.Log)
 	}

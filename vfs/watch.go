@@ -136,7 +136,7 @@ func NewWatcher(path string, o *WatchOptions) (*Watcher, error) {
 }
 
 func (w *Watcher) open() error {
-	q := url.Values{"vfs": {w.opt.VFS}, "mode": {"rw"}, "encode": {"inline"}, "checkpoint": {"sqlite"}, roleParam: {"watcher"}}
+	q := url.Values{"vfs": {w.opt.VFS}, "mode": {"rw"}, "encode": {"inline"}, "checkpoint": {"sqlite"}, "sync": {"local"}, roleParam: {"watcher"}}
 	if w.opt.Trail != "" {
 		q.Set("trail", w.opt.Trail)
 	}

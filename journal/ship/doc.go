@@ -39,6 +39,10 @@
 // what was not shipped, what is younger than Keep, and one growing segment. Then the archive restores what the trail
 // alone no longer can.
 //
+// # Commits that wait
+//
+// A commit waits for the archive only where that was asked for: [Acks].
+//
 // # Many trails
 //
 // [Run] is a loop around a [Shipper], which a program with thousands of trails calls itself, from few goroutines. A

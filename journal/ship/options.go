@@ -50,6 +50,8 @@ type Options struct {
 	TempDir string
 	// Clock for waiting; default the system's.
 	Clock Clock
+	// Acks, if set, lets commits wait for the archive.
+	Acks *Acks
 	// Events, if set, are told what happens.
 	Events Events
 }

@@ -1,6 +1,7 @@
 package ship
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,10 +22,15 @@ const lockName = "lock-ship"
 // archive (*archive.HeldError); journal.ErrDiverged, ErrGap, ErrForeign when trail and archive do not belong together.
 func Run(ctx context.Context, dir string, o *Options) (Result, error) {
 	s, err := Open(dir, o)
-	if err != nil {
+	if err == nil {
+		err = s.run(ctx)
+	}
+	if o.Acks != nil {
+		o.Acks.end(cmp.Or(err, errors.New("all was shipped that there was")))
+	}
+	if s == nil {
 		return Result{}, err
 	}
-	err = s.run(ctx)
 	return s.result, errors.Join(err, s.Close())
 }
 
@@ -38,11 +44,27 @@ func (s *Shipper) run(ctx context.Context) error {
 			return s.hint(ctx, true)
 		}
 		if wait > 0 {
-			if err := s.opt.Clock.Sleep(ctx, wait); err != nil {
+			if err := s.sleep(ctx, wait); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// sleep waits, unless somebody waits for the archive. After a failure it does wait: who waits then waits longer.
+func (s *Shipper) sleep(ctx context.Context, wait time.Duration) error {
+	if s.opt.Acks == nil || s.try > 1 {
+		return s.opt.Clock.Sleep(ctx, wait)
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-s.opt.Acks.woken():
+	case <-timer.C:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
 }
 
 // Shipper ships one trail, a step at a time, for a program that has many of them and few goroutines. Everybody else
@@ -78,7 +100,10 @@ func Open(dir string, o *Options) (*Shipper, error) {
 		return nil, err
 	}
 	s := &Shipper{opt: opt, dir: dir, try: 1, probed: opt.Trusted}
-	return s, s.wake()
+	if err := s.wake(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // wake opens what Rest closed.
@@ -130,6 +155,9 @@ func (s *Shipper) Step(ctx context.Context) (wait time.Duration, err error) {
 		return wait, nil
 	}
 	more, err := s.step(ctx)
+	if s.opt.Acks != nil && s.w != nil {
+		s.opt.Acks.hold(s.identity, s.result.Last)
+	}
 	if cause := context.Cause(ctx); cause != nil {
 		return 0, cause
 	}

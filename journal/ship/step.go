@@ -79,9 +79,11 @@ func (s *Shipper) due() bool {
 	if s.waiting.IsZero() {
 		s.waiting = s.opt.Clock.Now()
 	}
+	if s.opt.Once || s.hurry || s.opt.Acks != nil && s.opt.Acks.wants(s.next()-1) {
+		return true
+	}
 	tail := s.trail.Tail()
-	return s.opt.Once || s.hurry || s.opt.Clock.Now().Sub(s.waiting) >= s.opt.Interval ||
-		tail.First > s.next() || tail.Size-s.seen >= s.opt.BatchBytes
+	return s.opt.Clock.Now().Sub(s.waiting) >= s.opt.Interval || tail.First > s.next() || tail.Size-s.seen >= s.opt.BatchBytes
 }
 
 func (s *Shipper) behind(last journal.TXID) error {
