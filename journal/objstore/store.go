@@ -4,12 +4,15 @@ import (
 	"context"
 	"io"
 	"iter"
+	"time"
 )
 
 // Object describes an object in a list.
 type Object struct {
 	Key  string
 	Size int64 // bytes
+	// Modified is when it was written by the store's clock, often in whole seconds; zero where the store does not say.
+	Modified time.Time
 }
 
 // Bucket holds objects that do not change. Keys are as [CheckKey] says. All methods may be called concurrently.

@@ -82,7 +82,7 @@ func (l *lister) entry(key string, e fs.DirEntry) error {
 	if err != nil {
 		return err
 	}
-	if !l.yield(objstore.Object{Key: key, Size: info.Size()}, nil) {
+	if !l.yield(objstore.Object{Key: key, Size: info.Size(), Modified: info.ModTime()}, nil) {
 		return errStopped
 	}
 	return nil

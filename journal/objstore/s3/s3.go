@@ -233,7 +233,7 @@ func (s *Store) List(ctx context.Context, prefix, after string) iter.Seq2[objsto
 			if strings.HasSuffix(info.Key, "/") || info.Key <= after { // what consoles show as folders; a store that ignores start-after
 				continue
 			}
-			if !yield(objstore.Object{Key: info.Key, Size: info.Size}, nil) {
+			if !yield(objstore.Object{Key: info.Key, Size: info.Size, Modified: info.LastModified}, nil) {
 				return
 			}
 		}
