@@ -97,7 +97,7 @@ uses the database.`,
 	root.AddCommand(
 		newLog(env), newShow(env), newStatus(env), newWindow(env), newPoints(env),
 		newHydrate(env), newFollow(env), newServe(env), newSend(env), newRecv(env), newWatch(env),
-		newVerify(env), newRepair(env), newShip(env), newRun(env), newExec(env), newCompact(env), newDoctor(env), newDemo(env), newVersion(env),
+		newVerify(env), newRepair(env), newShip(env), newRun(env), newExec(env), newCompact(env), newDoctor(env), newEstimate(env), newDemo(env), newVersion(env),
 	)
 	root.InitDefaultCompletionCmd()
 	for _, verb := range root.Commands() {
