@@ -22,6 +22,7 @@ type job struct {
 	VFS   string // "os", or "pagetrail" with what follows it in a DSN
 	N     int    // how much
 	Setup string // PRAGMAs of the connection
+	To    string // directory of the archive, for jobs that have one
 }
 
 // cost is what a process took.

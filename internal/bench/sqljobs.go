@@ -28,6 +28,11 @@ var jobs = map[string]func(*job) (map[string]float64, error){
 	"hydrate":  hydrateJob,
 	"verify":   verifyJob,
 	"copy":     copyJob,
+	"oltpfill": sqlJob(oltpFill),
+	"oltp":     oltpJob,
+	"adopt":    adoptJob,
+	"ship":     shipJob,
+	"restore":  restoreJob,
 }
 
 // sqlJob opens the database, does the work and closes it.
