@@ -165,7 +165,7 @@ func (w *batchWriter) write(ctx context.Context, f durable.File) error {
 	head := make([]byte, fileHeaderSize)
 	hdr.put(head)
 	out := &sealedFile{f: f, path: segmentName(w.b.First), off: fileHeaderSize, chain: sha256.Sum256(head)}
-	w.s.out = out
+	w.s.out, w.s.effort = out, compressFast
 	w.s.index.begin(hdr)
 	if err := w.pending(); err != nil {
 		return err

@@ -19,8 +19,8 @@ type sealer struct {
 	cur     encBlock
 	pending sealedRecord // the last record of cur, whose header is not yet in it: only the last has a full sum
 	scratch []byte
-	bytes   int  // of streams, after which a block ends; 0: sealBytes
-	best    bool // compress as well as can be, at ten times the cost
+	bytes   int         // of streams, after which a block ends; 0: sealBytes
+	effort  compression // zero: compressDefault
 }
 
 // sealedRecord is what a record's header is made of.
@@ -109,10 +109,10 @@ func (s *sealer) write(hdr *blockHeader, streams [][]byte) error {
 }
 
 func (s *sealer) level() compression {
-	if s.best {
-		return compressBest
+	if s.effort == compressNot {
+		return compressDefault
 	}
-	return compressDefault
+	return s.effort
 }
 
 // point writes an N block, after the block under construction: points keep their order among records.

@@ -33,7 +33,7 @@ func NewSegmentWriter(f durable.File, first *SegmentReader, timeline Timeline) *
 	head := make([]byte, fileHeaderSize)
 	w.hdr.put(head)
 	w.out = sealedFile{f: f, path: segmentName(from.first), off: fileHeaderSize, chain: sha256.Sum256(head)}
-	w.s = sealer{out: &w.out, bytes: mergeBytes, best: true}
+	w.s = sealer{out: &w.out, bytes: mergeBytes, effort: compressBest}
 	w.s.index.begin(&w.hdr)
 	w.st = w.hdr.before
 	return w
