@@ -24,7 +24,10 @@ import (
 //     again from the source.
 //  3. Behind: what is missing is taken from the source, and checked by applying
 //     it to the trail's own last state.
-//  4. Neither leads to the replica's state, as after a jump over transactions
+//  4. Of the timeline before the source's, as after a takeover: it joins that
+//     one; what it has beyond the point where the two part, which a primary that
+//     was taken over from had not shipped, becomes a branch. See join.go.
+//  5. None of that leads to the replica's state, as after a jump over transactions
 //     that the source no longer has: the trail is given another name, and a new
 //     one begins.
 type keeper struct {
@@ -68,6 +71,9 @@ func (k *keeper) align(ctx context.Context) error {
 		}
 		k.w = w
 	}
+	if k.w.Identity().Timeline != k.r.src.Identity().Timeline {
+		k.stale = k.join(ctx)
+	}
 	if k.stale == "" {
 		k.stale = k.compare(ctx)
 	}
@@ -80,9 +86,6 @@ func (k *keeper) align(ctx context.Context) error {
 // compare carries out steps 2 and 3, and returns why that led nowhere.
 func (k *keeper) compare(ctx context.Context) string {
 	pos := &k.r.pos
-	if k.w.Identity().Timeline != pos.Timeline {
-		return "the replica is on another timeline"
-	}
 	if err := k.cut(); err != nil {
 		return fmt.Sprintf("it is ahead of the replica: %v", err)
 	}
@@ -175,7 +178,7 @@ func (k *keeper) anew(ctx context.Context) error {
 func (k *keeper) begin(ctx context.Context) error {
 	r := k.r
 	id := r.src.Identity()
-	id.Format, id.Timeline = 1, r.pos.Timeline
+	id.Format = 1
 	after := journal.Tx{TXID: r.pos.TXID, Time: r.pos.time, PageSize: r.hdr.PageSize, PageCount: r.hdr.PageCount, Sum: r.pos.Sum}
 	w, err := journal.OpenWriter(k.dir, &journal.WriterOptions{
 		Create: true, Mode: r.perm & 0o666, Begin: &journal.Beginning{Identity: id, After: after},

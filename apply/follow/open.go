@@ -77,6 +77,9 @@ func (r *Replica) guard() error {
 			break
 		}
 	}
+	if _, err := os.Stat(abs + replica.TakeoverSuffix); err == nil && !r.o.Takeover {
+		return fmt.Errorf("replica %s: its promotion has begun: finish it, or remove %s to give it up: %w", r.path, abs+replica.TakeoverSuffix, journal.ErrLocked)
+	}
 	if info, err := os.Stat(abs + trailSuffix); err == nil && info.IsDir() {
 		if !replica.Is(abs) {
 			return refuse("it is a database with a trail of its own, which programs write to: name another file")

@@ -18,6 +18,9 @@ type Options struct {
 	// it, back to the source's last state; the transactions that only the
 	// replica has are lost with that. Default: an error.
 	Rewind bool
+	// Takeover opens a replica whose promotion has begun, which is for package
+	// takeover; others are told to let it be finished.
+	Takeover bool
 	// SyncEachCommit makes every commit durable before it is announced, as
 	// synchronous=FULL does. Default: durable no later than the next
 	// checkpoint, whole whatever happens, as synchronous=NORMAL.

@@ -48,6 +48,10 @@ type Replica struct {
 // Position says which state readers see.
 func (r *Replica) Position() journal.Position { return r.pos.Position }
 
+// Time is when the last transaction that readers see was committed, by the
+// primary's clock.
+func (r *Replica) Time() journal.Time { return r.pos.time }
+
 // PageSize is that of the replica, in bytes.
 func (r *Replica) PageSize() int { return r.hdr.PageSize }
 

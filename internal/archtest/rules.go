@@ -60,7 +60,7 @@ var rooms = []room{
 		why: "a server sends bytes of trails to whoever may have them, and knows no SQLite and no store",
 	},
 	{
-		path: "internal/replica", may: []string{"journal", "diff", "internal/sqlitefile"},
+		path: "internal/replica", may: []string{"journal", "diff", "internal/sqlitefile", "internal/durable"},
 		why: "it is what a follower writes of its position and readers look at, so it knows neither",
 	},
 	{
@@ -94,6 +94,13 @@ var rooms = []room{
 	{
 		path: "apply/follow/remote", may: []string{"apply", "apply/follow", "journal", "journal/serve", "internal/durable"},
 		why: "a source that reads what a server sends; how it is applied is the follower's business",
+	},
+	{
+		path: "apply/follow/takeover", may: []string{
+			"apply", "apply/follow", "journal", "journal/archive", "journal/objstore", "diff", "internal/replica", "internal/sqlitefile",
+			"internal/oflock", "internal/durable",
+		},
+		why: "who takes over follows to the end and claims the archive; the driver that settles a database is handed in",
 	},
 	{
 		path: "apply/asof", may: []string{"apply", "journal", "journal/objstore", "diff", "internal/sqlitefile", "internal/durable", "internal/invariant"},

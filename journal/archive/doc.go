@@ -42,6 +42,10 @@
 // The names of two timelines do not meet, so the writer before is stopped by a fence: an object under the name that
 // its next batch would have. From then on it cannot add anything, whatever it believes.
 //
+// Who takes over from a writer that may be alive sets the fence first ([Writer.End]) and claims then ([Writer.Take]):
+// so what the archive acknowledged before is known in full when the next timeline begins, and part of it. In between,
+// the archive can be read and not be added to.
+//
 // # What is asked of the store
 //
 // That a create with if-none-match and a swap with if-match are what they say ([objstore.Probe]), and that a list and

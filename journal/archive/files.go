@@ -32,6 +32,8 @@ type files struct {
 	known map[string]known // objects by the name of the file that they stand for; under mu
 	names []string         // of segments, sorted; under mu
 	last  string           // the segment opened last; under mu
+
+	fence string // the file that would come next, when there is a fence and the head does not say so yet; until the trail is open
 }
 
 // known is an object that is part of the history.
@@ -74,6 +76,27 @@ func (f *files) list(ctx context.Context, s objstore.Bucket) error {
 				name.level == 0 && part.batch(name.first) && f.head.live(name.first):
 				f.know(path.Base(o.Key), o.Key, o.Size)
 			}
+		}
+	}
+	return f.passFence()
+}
+
+// passFence forgets the last object that was listed, when it is a fence: somebody is about to take over, and what
+// there is up to there is the history until then.
+func (f *files) passFence() error {
+	n := len(f.names)
+	if n == 0 {
+		return nil
+	}
+	name := f.names[n-1]
+	if last := f.known[name]; last.size < minSegment {
+		data, _, err := f.cache.get(last.key, 0)
+		if err != nil && !errors.Is(err, objstore.ErrNotFound) {
+			return err
+		}
+		if _, ok := parseFence(data); ok {
+			f.names, f.fence = f.names[:n-1], name
+			delete(f.known, name)
 		}
 	}
 	return nil
@@ -147,7 +170,7 @@ func (f *files) OpenFile(path string, _ int, _ fs.FileMode) (durable.File, error
 		return &file{path: path, size: int64(len(f.identity)), r: strings.NewReader(string(f.identity))}, nil
 	}
 	key, ok := f.keyOf(name)
-	if !ok {
+	if !ok || name == f.fence {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 	}
 	data, size, err := f.cache.get(key, 0)

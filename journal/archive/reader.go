@@ -77,7 +77,9 @@ func (f *files) open(ctx context.Context, s objstore.Bucket, name string) (*jour
 			Hint: "held by " + f.head.Writer.String() + "; wait for its first batch",
 		}
 	}
-	return journal.Open(name, &journal.ReadOptions{FS: f, Catalog: f.catalog})
+	t, err := journal.Open(name, &journal.ReadOptions{FS: f, Catalog: f.catalog})
+	f.fence = "" // whoever looks for more is told
+	return t, err
 }
 
 // load reads the head.

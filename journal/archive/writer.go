@@ -21,13 +21,17 @@ const hintEvery = 32
 // HeldError says that the archive has another writer now. It is a journal.ErrLocked.
 type HeldError struct {
 	Archive string
-	Holder  Holder
+	Holder  Holder // without an ID: it has ended the timeline and is about to take over
 	// Timeline that the archive went on to, after transaction After; 0 when the writer's own is still the archive's.
 	Timeline journal.Timeline
 	After    journal.TXID
 }
 
 func (e *HeldError) Error() string {
+	if e.Timeline != 0 && e.Holder.ID == "" {
+		return fmt.Sprintf("%s: %s is taking over with timeline %d after transaction %d; what was not shipped stays in the trail",
+			e.Archive, e.Holder.Name, e.Timeline, e.After)
+	}
 	if e.Timeline != 0 {
 		return fmt.Sprintf("%s: the archive is held by %s, and went on to timeline %d after transaction %d; what was not shipped stays in the trail",
 			e.Archive, e.Holder, e.Timeline, e.After)
@@ -36,7 +40,9 @@ func (e *HeldError) Error() string {
 }
 
 // Is makes a HeldError a journal.ErrLocked.
-func (e *HeldError) Is(target error) bool { return target == journal.ErrLocked }
+func (e *HeldError) Is(target error) bool {
+	return target == journal.ErrLocked || target == errFenced && e.Holder.ID == ""
+}
 
 // WriterOptions for OpenWriter.
 type WriterOptions struct {
@@ -46,6 +52,8 @@ type WriterOptions struct {
 	Identity journal.Identity
 	// Name of the writer, for whoever loses or finds the archive held.
 	Name string
+	// ID of the writer; default drawn at random. One that a takeover wrote down tells it later whether it won.
+	ID string
 }
 
 // Writer adds batches and bases to an archive. Not safe for concurrent use.
@@ -74,10 +82,18 @@ func OpenWriter(ctx context.Context, s objstore.Store, o WriterOptions) (*Writer
 	if o.Archive == "" {
 		o.Archive = "archive"
 	}
+	if o.ID == "" {
+		o.ID = NewWriterID()
+	}
+	w := &Writer{store: s, opt: o, id: o.ID}
+	return w, w.look(ctx)
+}
+
+// NewWriterID draws a WriterOptions.ID at random.
+func NewWriterID() string {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // documented never to fail
-	w := &Writer{store: s, opt: o, id: hex.EncodeToString(id[:])}
-	return w, w.look(ctx)
+	return hex.EncodeToString(id[:])
 }
 
 // look loads the head and checks that it is of our database.
@@ -178,7 +194,7 @@ func (w *Writer) Last(ctx context.Context) (*journal.Batch, error) {
 // endKey is the key of the last object of the history, when the current timeline has no batch after it: a segment, or
 // a batch of a timeline before.
 func (w *Writer) endKey(ctx context.Context) (string, error) {
-	f := files{head: w.head}
+	f := files{head: w.head, cache: cache{store: w.store, ctx: ctx, limit: blockBytes}}
 	if err := f.list(ctx, w.store); err != nil || len(f.names) == 0 {
 		return "", err
 	}
@@ -219,8 +235,8 @@ func (w *Writer) open(ctx context.Context, key string) (*journal.SegmentReader, 
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := parseFence(data); ok {
-		return nil, errFenced
+	if f, ok := parseFence(data); ok {
+		return nil, w.fenced(f, key)
 	}
 	s, err := journal.NewSegmentReader(&object{c, key, size}, size, w.opt.Archive+"/"+key)
 	if err != nil {
