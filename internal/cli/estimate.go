@@ -218,7 +218,7 @@ type rate struct {
 const leastTime = time.Minute
 
 func (o *estimateOptions) rate(ctx context.Context, env *Env, name string) (r rate, err error) {
-	t, err := openTrail(ctx, name)
+	t, err := openTrail(ctx, env, name)
 	if err != nil {
 		return r, err
 	}
