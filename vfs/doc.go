@@ -126,8 +126,8 @@
 //
 // P is a TXID, a position in JSON or its token ([journal.Position.Token]), D a
 // duration, 10s if it is not given. It is asked for outside of a transaction:
-// one that has begun sees what it saw. To make a database of its own out of a
-// replica, end the follower and remove the file -pos.
+// one that has begun sees what it saw. `pagetrail promote` makes a primary out
+// of a replica; a connection that was opened before stays one that only reads.
 //
 // # Concurrency
 //

@@ -12,9 +12,11 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pagetrail/pagetrail/apply/follow"
+	"github.com/pagetrail/pagetrail/apply/follow/takeover"
 	"github.com/pagetrail/pagetrail/internal/ui"
 	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/objstore"
+	"github.com/pagetrail/pagetrail/vfs"
 )
 
 type followOptions struct {
@@ -67,7 +69,9 @@ close it does. REPLICA-pos says where it was.
 
 A replica that is ahead of the trail or beside it, because the trail is another's or
 older than what was followed, is refused unless --rewind is given: then what only the
-replica has is lost.
+replica has is lost, or kept in its own trail. So does a primary that was taken over from
+(see pagetrail promote) become a replica: end its programs, and follow the new one with
+--rewind. What it had committed and not shipped becomes a branch of its trail.
 
 With --trail REPLICA has a trail of its own, REPLICA-pagetrail, from when it begins on:
 hydrate, log and the others read it, ship ships it, and serve lets others follow this
@@ -118,6 +122,9 @@ func (o *followOptions) run(ctx context.Context, env *Env) error {
 		return err
 	}
 	defer end()
+	if err := o.rejoin(ctx, env, src); err != nil {
+		return err
+	}
 	r := &followReport{o: o, env: env, start: env.Now()}
 	opt := &follow.Options{
 		Once: o.once, SyncEachCommit: o.full, Rewind: o.rewind, Monitor: &r.monitor,
@@ -139,6 +146,19 @@ func (o *followOptions) run(ctx context.Context, env *Env) error {
 		return o.explain(err)
 	}
 	return r.ended()
+}
+
+// rejoin makes a primary that was taken over from a replica, if it is to be taken back.
+func (o *followOptions) rejoin(ctx context.Context, env *Env, src follow.Source) error {
+	if !o.rewind || exists(o.replica+"-pos") || !isDir(o.replica+trailSuffix) || !exists(o.replica) {
+		return nil
+	}
+	at, err := takeover.Rejoin(ctx, o.replica, src, &takeover.RetireOptions{Settle: vfs.Settle})
+	if err != nil {
+		return withHint(err, "end the programs that use %s first; if nobody has taken over it is what others follow", o.replica)
+	}
+	env.notice("%s was a primary up to transaction %d of timeline %d, and is a replica now", ui.Clean(o.replica), at.TXID, at.Timeline)
+	return nil
 }
 
 // ownTrail is where a replica keeps its trail: "" when it has none, and none is wanted.

@@ -55,14 +55,14 @@ func TestFork(t *testing.T) {
 		}
 	}
 	branch := filepath.Join(trail, "branch-00000001")
-	fork := `── timeline 2 ── the database lost 3 to 4 of timeline 1, already shipped; kept in branch-00000001 ──`
+	fork := `── timeline 2 ── it goes on without 3 to 4 of timeline 1; kept in branch-00000001 ──`
 	matches(`(?s)\n +2 .*\n.*`+fork+`.*\n +3 `, "log", db)
 	matches(`(?s)\n +3 .*\n.*`+fork+`.*\n +2 `, "log", db, "--reverse")
 	json := `\{"timeline":2,"after":2,"lost":2,"branch":"[^"]*branch-00000001"\}`
 	matches(`(?s)"txid":2,.*\n`+json+`\n\{"txid":3,`, "log", db, "--json")
 	matches(`(?m)^  identity .* timeline 2, `, "status", db)
 	matches(`(?m)^  parent +timeline 1 after transaction 2$`, "status", db)
-	matches(`(?m)^  fork +the database lost 3 to 4 of timeline 1, already shipped; kept in branch-00000001$`, "status", db)
+	matches(`(?m)^  fork +it goes on without 3 to 4 of timeline 1; kept in branch-00000001$`, "status", db)
 	matches(`"parent":\{"database":"[0-9a-f]{32}","timeline":1,"txid":2,"sum":"[0-9a-f]{32}"\},"forks":\[`+json+`\]`, "status", db, "--json")
 	matches(`(?m)^ +4 `, "log", branch)
 	matches(`is sound`, "verify", branch)
@@ -81,7 +81,7 @@ func TestFork(t *testing.T) {
 	// The next fork is of a trail that does not have what was shipped.
 	takeBack(t, trail, 3)
 	bare := filepath.Join(trail, "branch-00000002")
-	matches(`(?m)^  fork +the database lost what was shipped of timeline 2 after 3, and this trail too$`, "status", db)
+	matches(`(?m)^  fork +it goes on without what was shipped of timeline 2 after 3, which this trail lost too$`, "status", db)
 	if r := run(t, t.Context(), nil, "log", bare); r.code != cli.Nothing || !regexp.MustCompile(`the transactions after 3 of timeline 2 are not here`).MatchString(r.err) {
 		t.Errorf("log of a branch without transactions: code %d, stderr %q", r.code, r.err)
 	}

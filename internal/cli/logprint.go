@@ -104,10 +104,10 @@ func (l *logTable) forkLines(id journal.TXID) error {
 // forkText says why a timeline ended, and where the rest of it is.
 func forkText(b journal.Branch) string {
 	if b.Last == b.Common.TXID {
-		return fmt.Sprintf("the database lost what was shipped of timeline %d after %d, and this trail too", b.Common.Timeline, b.Common.TXID)
+		return fmt.Sprintf("it goes on without what was shipped of timeline %d after %d, which this trail lost too", b.Common.Timeline, b.Common.TXID)
 	}
 	row := logRow{lostFrom: b.Common.TXID + 1, lostTo: b.Last}
-	return fmt.Sprintf("the database lost %s of timeline %d, already shipped; kept in %s", row.lostRange(), b.Common.Timeline, filepath.Base(b.Dir))
+	return fmt.Sprintf("it goes on without %s of timeline %d; kept in %s", row.lostRange(), b.Common.Timeline, filepath.Base(b.Dir))
 }
 
 func forksByTXID(t *journal.Trail) (map[journal.TXID][]journal.Branch, error) {

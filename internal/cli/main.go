@@ -70,7 +70,8 @@ func newRoot(env *Env) *cobra.Command {
 pagetrail reads trails: it lists their transactions and makes the database of any
 of them, bit for bit; and it ships them to object storage. Nothing here but repair
 changes a trail, nothing its database, so all of it may run beside the program that
-uses the database.`,
+uses the database. Promote and handover make a replica the primary, and the other way
+round.`,
 		Example: examples(
 			"pagetrail log app.db                            # what happened",
 			"pagetrail hydrate app.db -o was.db --at 14:05   # the database as it was then",
@@ -96,8 +97,9 @@ uses the database.`,
 	root.SetHelpCommand(helpVerb())
 	root.AddCommand(
 		newLog(env), newShow(env), newStatus(env), newWindow(env), newPoints(env),
-		newHydrate(env), newFollow(env), newServe(env), newSend(env), newRecv(env), newWatch(env),
-		newVerify(env), newRepair(env), newShip(env), newRun(env), newExec(env), newCompact(env), newDoctor(env), newEstimate(env), newDemo(env), newVersion(env),
+		newHydrate(env), newFollow(env), newPromote(env), newHandover(env), newServe(env), newSend(env), newRecv(env),
+		newWatch(env), newVerify(env), newRepair(env), newShip(env), newRun(env), newExec(env), newCompact(env),
+		newDoctor(env), newEstimate(env), newDemo(env), newVersion(env),
 	)
 	root.InitDefaultCompletionCmd()
 	for _, verb := range root.Commands() {

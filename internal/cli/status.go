@@ -34,10 +34,11 @@ program that writes cuts it off, and nothing committed is lost by that. A prepar
 transaction is in the middle of its commit, or was when its program died; whether
 it counts is decided by the next program that opens the database.
 
-A fork says that the database lost transactions which were shipped already, as happens
-when a disk lies about what it has written. The timeline ended there and the next began;
-what was lost is kept in a branch, a directory of the trail that hydrate, log and the
-others take as a trail.
+A fork says that a timeline ended before its last transactions and the next began: the
+database lost what was shipped already, as happens when a disk lies about what it has
+written, or another took over from it before all was shipped. What the next goes on
+without is kept in a branch, a directory of the trail that hydrate, log and the others
+take as a trail.
 
 DETACHED says that commits go on without the trail, as full=detach has it while the
 trail cannot be written.`,

@@ -56,11 +56,11 @@ func slots(path string) (Mark, error) {
 //  4. If the index has begun anew meanwhile, what was read may be of either time: again.
 func Position(path string) (Mark, error) {
 	for range 1000 {
-		h, there, err := index(path)
+		h, there, whole, err := index(path)
 		if err != nil {
 			return Mark{}, err
 		}
-		if there && h.MxFrame == 0 && h.PageSize == 0 {
+		if !whole {
 			continue
 		}
 		var m Mark
@@ -73,7 +73,7 @@ func Position(path string) (Mark, error) {
 		if err != nil {
 			return Mark{}, err
 		}
-		after, still, err := index(path)
+		after, still, _, err := index(path)
 		if err != nil {
 			return Mark{}, err
 		}
@@ -84,27 +84,28 @@ func Position(path string) (Mark, error) {
 	return Mark{}, fmt.Errorf("%s: the last commit in its WAL is of another program: %w", path, ErrNone)
 }
 
-// index reads the header of the wal-index; there is none when nobody has the replica open. A header that is being
-// written is the zero one.
-func index(path string) (h sqlitefile.IndexHeader, there bool, err error) {
+// index reads the header of the wal-index; there is none when nobody has the replica open. One that is being written is
+// not whole.
+func index(path string) (h sqlitefile.IndexHeader, there, whole bool, err error) {
 	f, err := os.Open(path + "-shm")
 	if errors.Is(err, os.ErrNotExist) {
-		return h, false, nil
+		return h, false, true, nil
 	}
 	if err != nil {
-		return h, false, err
+		return h, false, false, err
 	}
 	defer f.Close()
 	var b [sqlitefile.IndexHeaderSize]byte
 	n, err := f.ReadAt(b[:], 0)
 	if err != nil && err != io.EOF {
-		return h, false, err
+		return h, false, false, err
 	}
 	if n < len(b) {
-		return h, false, nil // the first to open it has not written it yet
+		return h, false, true, nil // the first to open it has not written it yet
 	}
-	h, _ = sqlitefile.ParseIndexHeader(b[:])
-	return h, true, nil
+	// Of a WAL that a reader made, which has no frames, it is the empty one.
+	h, whole = sqlitefile.ParseEmptyIndexHeader(b[:])
+	return h, true, whole, nil
 }
 
 // frame reads the mark in the last frame that counts.

@@ -22,7 +22,8 @@
 //  8. R-pos goes, which kept programs from writing (see package vfs).
 //  9. The plan goes.
 //
-// Stopped anywhere, the same call goes on; until step 3 removing R-takeover is enough to give it up. Between 3 and 6 the
+// Stopped anywhere, the same call goes on; what fails before step 3 is given up, and the replica followed into again.
+// One that was killed until then is given up by removing R-takeover. Between 3 and 6 the
 // archive can be read and not be added to, by nobody: then a replica has to be promoted, this or another.
 //
 // # Without an archive

@@ -12,6 +12,7 @@ import (
 	"github.com/pagetrail/pagetrail/internal/replica"
 	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/archive"
+	"github.com/pagetrail/pagetrail/journal/objstore"
 )
 
 // trailSuffix follows the name of a database in the name of its trail.
@@ -139,15 +140,19 @@ func (t *takeover) prepare(ctx context.Context) (err error) {
 	if t.o.Store == nil {
 		s, err = t.catchUp(ctx, t.o.Primary)
 	} else {
-		if err = t.withArchive(ctx, catchUp); err == nil { // 2
-			err = t.withArchive(ctx, func(r *archive.Reader) error { return t.end(ctx, r) }) // 3
-		}
+		err = t.withArchive(ctx, catchUp) // 2
+	}
+	if err != nil { // nothing is decided: it can be followed into again
+		return errors.Join(err, remove(t.path+replica.TakeoverSuffix))
+	}
+	if t.o.Store != nil {
+		err = t.withArchive(ctx, func(r *archive.Reader) error { return t.end(ctx, r) }) // 3
 		if err == nil {
 			err = t.withArchive(ctx, catchUp) // 4
 		}
-	}
-	if err != nil {
-		return err
+		if err != nil {
+			return err
+		}
 	}
 	t.plan.Start = s
 	return t.step("write where the timeline begins", func() error { return t.plan.write(t.path, t.perm) }) // 5
@@ -189,6 +194,9 @@ func (t *takeover) lost(err error) error {
 
 // end ends the timeline of the archive.
 func (t *takeover) end(ctx context.Context, r *archive.Reader) error {
+	if err := objstore.Probe(ctx, t.o.Store); err != nil { // one that ignores conditions has no fence
+		return err
+	}
 	return t.step("end the timeline", func() error {
 		w, err := archive.OpenWriter(ctx, t.o.Store, archive.WriterOptions{
 			Archive: t.o.Archive, Identity: r.Identity(), Name: t.o.Name, ID: t.plan.ID,

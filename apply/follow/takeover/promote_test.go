@@ -193,7 +193,10 @@ func TestPromoteStopped(t *testing.T) {
 func between(t *testing.T, b *node, step string) {
 	t.Helper()
 	sound(t, b.archive().Trail)
-	if step == "write the plan" {
+	if _, err := os.Stat(b.path + "-takeover"); err != nil {
+		if step != "write the plan" && step != "catch up" {
+			t.Errorf("before %q: %v", step, err)
+		}
 		return
 	}
 	if err := b.follow(follow.Options{}); !errors.Is(err, journal.ErrLocked) {
