@@ -265,6 +265,9 @@ func (s *stage) accept(tx *journal.Tx) {
 	}
 	s.count = tx.PageCount
 	s.pos.TXID, s.pos.Sum, s.pos.time = tx.TXID, s.pos.Sum.Add(s.delta), tx.Time
+	if id := s.r.src.Identity(); id.Parent == nil || tx.TXID > id.Parent.TXID {
+		s.pos.Timeline = id.Timeline // what is before that is of an earlier one
+	}
 	s.txs++
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/pagetrail/pagetrail/apply/follow/takeover"
 	"github.com/pagetrail/pagetrail/internal/ui"
 	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/journal/archive"
 	"github.com/pagetrail/pagetrail/journal/objstore"
 	"github.com/pagetrail/pagetrail/vfs"
 )
@@ -81,8 +82,8 @@ points of the primary are not in it.
 A server sends transactions as they come, and says when none do. An archive is asked for
 its next batch by name, four times a second while batches come and every two seconds
 while none do. When one that answered at first does not any more, or what it sends is
-damaged, the replica stays as it is, and follow tries again, for as long as it takes. A
-server with another database at that name, or one that refuses the token, ends it.
+damaged, the replica stays as it is, and follow tries again, for as long as it takes.
+When somebody takes over the archive, follow goes on with the next timeline. A server with another database at that name, or one that refuses the token, ends it.
 
 It ends with code 0 when interrupted, unless --once was not done.
 
@@ -121,7 +122,7 @@ func (o *followOptions) run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	defer end()
+	defer func() { end() }()
 	if err := o.rejoin(ctx, env, src); err != nil {
 		return err
 	}
@@ -139,6 +140,19 @@ func (o *followOptions) run(ctx context.Context, env *Env) error {
 		opt.Retry = mayPass
 	}
 	err = follow.Run(ctx, o.replica, src, opt)
+	for errors.Is(err, archive.ErrTimeline) {
+		// Somebody took over: so the next timeline is followed, in a while if that is not done yet.
+		if err = o.moved(ctx, env, src.Identity().Timeline, err); err != nil || ctx.Err() != nil {
+			break
+		}
+		next, endNext, e := o.source(ctx, env)
+		if err = e; err != nil {
+			break
+		}
+		end()
+		src, end = next, endNext
+		err = follow.Run(ctx, o.replica, src, opt)
+	}
 	if err == nil {
 		err = r.err
 	}
@@ -146,6 +160,36 @@ func (o *followOptions) run(ctx context.Context, env *Env) error {
 		return o.explain(err)
 	}
 	return r.ended()
+}
+
+// moved waits until the archive is at a later timeline than line, which has ended with err.
+func (o *followOptions) moved(ctx context.Context, env *Env, line journal.Timeline, err error) error {
+	for wait := archivePollMin; ; wait = min(2*wait, archivePollMax) {
+		t, e := openArchive(ctx, o.trail)
+		if e == nil {
+			now := t.Identity().Timeline
+			e = t.Close()
+			if e == nil && now > line {
+				env.notice("%s: the archive is at timeline %d now: somebody took over", ui.Clean(o.replica), now)
+				return nil
+			}
+		}
+		switch {
+		case o.once:
+			return errors.Join(err, e)
+		case e != nil && !mayPass(e):
+			return e
+		case wait == archivePollMin:
+			env.notice("%s: timeline %d has ended, and a takeover is not done yet", ui.Clean(o.replica), line)
+		}
+		pause := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return nil
+		case <-pause.C:
+		}
+	}
 }
 
 // rejoin makes a primary that was taken over from a replica, if it is to be taken back.

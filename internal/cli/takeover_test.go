@@ -4,15 +4,22 @@ package cli_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
+	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/pagetrail/pagetrail/internal/cli"
 	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/journal/archive"
+	"github.com/pagetrail/pagetrail/journal/objstore/file"
 )
 
 // written commits statements through the VFS.
@@ -128,5 +135,56 @@ func TestHandoverWithoutArchive(t *testing.T) {
 	wanted(t, cli.Done, "", "follow", db, standby, "--once")
 	if !bytes.Equal(fileOf(t, db), fileOf(t, standby)) || !bytes.Equal(hydrated(t, db), fileOf(t, db)) {
 		t.Error("after two handovers the two differ")
+	}
+}
+
+// A follower of an archive that somebody takes over goes on with the next timeline by itself, also when it looks while
+// the takeover is stopped half-way.
+func TestFollowThroughTakeover(t *testing.T) {
+	dir := t.TempDir()
+	archiveURL := "file://" + filepath.ToSlash(filepath.Join(t.TempDir(), "store"))
+	old, standby, third := filepath.Join(dir, "app.db"), filepath.Join(dir, "standby.db"), filepath.Join(dir, "third.db")
+	written(t, old, "CREATE TABLE t(a)", "INSERT INTO t VALUES(1)")
+	wanted(t, cli.Done, "", "ship", old, "--to", archiveURL, "--once")
+	wanted(t, cli.Done, "", "follow", archiveURL, standby, "--once")
+
+	out, errs := &lines{news: make(chan struct{})}, &lines{news: make(chan struct{})}
+	env := &cli.Env{Out: out, Err: errs, Width: func() int { return 80 }, Zone: time.UTC, Getenv: os.Getenv, Now: time.Now}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan cli.Code, 1)
+	go func() { ended <- cli.Run(ctx, env, []string{"follow", archiveURL, third, "--json"}) }()
+	out.after(t, `"event":"attached"`, ended)
+	u, err := url.Parse(archiveURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := file.OpenURL(ctx, u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := archive.Open(ctx, store, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := archive.OpenWriter(ctx, store, archive.WriterOptions{Identity: r.Identity(), Name: "who stops"})
+	if err == nil {
+		_, err = w.End(ctx)
+	}
+	if err = errors.Join(err, r.Close()); err != nil {
+		t.Fatal(err)
+	}
+	errs.after(t, "a takeover is not done yet", ended)
+	wanted(t, cli.Locked, "who stops is taking over", "ship", old, "--to", archiveURL, "--once")
+	wanted(t, cli.Gap, "went on to timeline 2", "follow", archiveURL, filepath.Join(dir, "once.db"), "--once")
+	wanted(t, cli.Done, "", "promote", standby, "--to", archiveURL)
+	written(t, standby, "INSERT INTO t VALUES(2)")
+	wanted(t, cli.Done, "", "ship", standby, "--to", archiveURL, "--once")
+	out.after(t, `"timeline":2`, ended)
+	cancel()
+	if code := <-ended; code != cli.Done {
+		t.Errorf("follow ends with %d: %s", code, errs.text.String())
+	}
+	if !bytes.Equal(fileOf(t, third), fileOf(t, standby)) {
+		t.Error("the third is another database")
 	}
 }

@@ -183,7 +183,7 @@ func (f *files) OpenFile(path string, _ int, _ fs.FileMode) (durable.File, error
 	if fence, ok := parseFence(data); ok {
 		return nil, &journal.Error{
 			Path: path, Offset: -1, Hint: "open the archive anew",
-			Err: fmt.Errorf("the archive went on to timeline %d: %w", fence.Timeline, journal.ErrDiverged),
+			Err: fmt.Errorf("%w %d: %w", ErrTimeline, fence.Timeline, journal.ErrDiverged),
 		}
 	}
 	f.mu.Lock()

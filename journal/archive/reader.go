@@ -31,6 +31,10 @@ func (o *Options) filled() Options {
 	return f
 }
 
+// ErrTimeline says that the timeline that a Reader reads has ended: somebody took over, or is about to. Open finds the
+// next one once that was done.
+var ErrTimeline = errors.New("the archive went on to timeline")
+
 // Reader is a trail whose files are objects. Close does not close the store.
 type Reader struct {
 	*journal.Trail

@@ -167,6 +167,9 @@ func TestFollowersGoOn(t *testing.T) {
 		o.Events.TrailBegun = func(_, name string) { aside = name }
 		c.check(c.follow(o))
 		same(t, at, c.content(), b.content())
+		if pos, err := follow.Where(c.path); err != nil || pos.Timeline != 2 {
+			t.Errorf("%s: readers see %+v, %v", at, pos, err)
+		}
 		trail := openTrail(t, c.trail)
 		same(t, at+": its trail", sound(t, trail), b.content())
 		branches, err := trail.Branches()
