@@ -81,9 +81,10 @@ points of the primary are not in it.
 
 A server sends transactions as they come, and says when none do. An archive is asked for
 its next batch by name, four times a second while batches come and every two seconds
-while none do. When one that answered at first does not any more, or what it sends is
-damaged, the replica stays as it is, and follow tries again, for as long as it takes.
-When somebody takes over the archive, follow goes on with the next timeline. A server with another database at that name, or one that refuses the token, ends it.
+while none do. When somebody takes over the archive, follow goes on with the next
+timeline. When one that answered at first does not any more, or what it sends is damaged,
+the replica stays as it is, and follow tries again, for as long as it takes. A server with
+another database at that name, or one that refuses the token, ends it.
 
 It ends with code 0 when interrupted, unless --once was not done.
 

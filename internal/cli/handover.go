@@ -25,7 +25,7 @@ type handoverOptions struct {
 
 func (o *handoverOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.to, "to", "", "the archive's `URL`, to which DB is shipped")
-	f.StringVar(&o.name, "name", "", "`NAME` of the new writer, when REPLICA is given (default machine and path)")
+	f.StringVar(&o.name, "name", "", "`NAME` of the new writer, with REPLICA (default machine, path)")
 	f.BoolVar(&o.json, "json", false, "say at the end what was done as one JSON object on stdout")
 }
 
@@ -35,9 +35,9 @@ func newHandover(env *Env) *cobra.Command {
 		Use:   "handover DB [REPLICA] [--to URL] [FLAG]...",
 		Short: "Make a replica the primary as planned, without any loss",
 		Example: examples(
-			"pagetrail handover app.db --to s3://backups/app           # then promote elsewhere, as it says",
-			"pagetrail handover app.db standby.db --to s3://backups/app   # both on this machine",
-			"pagetrail follow s3://backups/app app.db                  # afterwards: app.db is a replica",
+			"pagetrail handover app.db --to s3://backups/app   # then promote elsewhere",
+			"pagetrail handover app.db standby.db --to s3://backups/app   # both are here",
+			"pagetrail follow s3://backups/app app.db          # app.db is a replica then",
 		),
 		Long: `Make DB, a primary, a replica, and another the primary, so that nothing committed is lost
 and nothing has to be taken back. End the programs that write to DB first; those that

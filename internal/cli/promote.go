@@ -28,9 +28,9 @@ type promoteOptions struct {
 
 func (o *promoteOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.to, "to", "", "claim the archive at `URL`, to which the old primary ships")
-	f.BoolVar(&o.force, "force", false, "promote without an archive: make sure yourself that the old primary is gone")
-	f.StringVar(&o.expect, "expect", "", "promote only at this `POSITION`: what handover said, or PRAGMA pagetrail_position")
-	f.StringVar(&o.name, "name", "", "`NAME` of the new writer, which the old one is told (default machine and path)")
+	f.BoolVar(&o.force, "force", false, "without an archive: see to it that the old primary is gone")
+	f.StringVar(&o.expect, "expect", "", "only promote at this `POSITION`, as handover says it")
+	f.StringVar(&o.name, "name", "", "`NAME` of the new writer, for the old (default machine, path)")
 	f.BoolVar(&o.json, "json", false, "say at the end what was done as one JSON object on stdout")
 }
 
@@ -42,7 +42,7 @@ func newPromote(env *Env) *cobra.Command {
 		Example: examples(
 			"pagetrail promote app.db --to s3://backups/app   # the old primary is lost, or cut off",
 			"pagetrail ship app.db --to s3://backups/app      # and go on from here",
-			"pagetrail follow s3://backups/app app.db --rewind   # on the old primary, when it is back",
+			"pagetrail follow s3://backups/app app.db --rewind   # on the old primary, once back",
 		),
 		Long: `Make REPLICA, which pagetrail follow kept in step, a primary that programs write to. End
 its follow first; programs that read it may go on, and open it anew to write.
