@@ -37,7 +37,10 @@ func run(t *testing.T, ctx context.Context, change func(*cli.Env), args ...strin
 	return result{code, out.String(), err.String()}
 }
 
-var verbs = []string{"log", "show", "status", "window", "points", "hydrate", "promote", "handover", "verify", "run", "exec", "demo", "version"}
+var verbs = []string{
+	"log", "show", "status", "window", "points", "hydrate", "follow", "promote", "handover", "serve", "send", "recv", "watch",
+	"verify", "repair", "ship", "run", "exec", "compact", "doctor", "estimate", "demo", "version",
+}
 
 // Help starts with an example, fits a terminal, and ends with the exit codes.
 func TestHelp(t *testing.T) {

@@ -47,9 +47,9 @@ func newCompact(env *Env) *cobra.Command {
 		Use:   "compact URL [FLAG]...",
 		Short: "Keep an archive small: merge, fold into minutes and hours, forget",
 		Example: examples(
-			"pagetrail compact s3://backups/app                          # fewer objects, nothing is lost",
-			"pagetrail compact s3://backups/app --keep-all 7d --keep-minutes 30d --keep-hours 365d -n",
-			"pagetrail compact s3://backups/app --hold 2026-11-21T14:05:00Z   # evidence stays as it is",
+			"pagetrail compact s3://backups/app   # fewer objects, nothing is lost",
+			"pagetrail compact s3://backups/app --keep-all 7d --keep-minutes 30d --dry-run",
+			"pagetrail compact s3://backups/app --hold 2026-11-21T14:05:00Z   # evidence stays",
 		),
 		Long: `Make an archive smaller. What is kept is said by age:
 

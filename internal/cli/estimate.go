@@ -50,8 +50,8 @@ func newEstimate(env *Env) *cobra.Command {
 		Short: "Say what an archive will take and cost a month",
 		Example: examples(
 			"pagetrail estimate app.db",
-			"pagetrail estimate /srv/tenants --since -7d --interval 10s   # all trails in a directory",
-			"pagetrail estimate app.db --price-storage 0.015 --price-put 0.0045 --json | jq .month.cost",
+			"pagetrail estimate /srv/tenants --since -7d --interval 10s   # all trails in it",
+			"pagetrail estimate app.db --price-storage 0.015 --price-put 0.0045 --json | jq .month",
 		),
 		Long: `Say how many bytes and requests shipping takes a month, and what those cost, from the
 trail so far: its transactions are put into batches as pagetrail ship would, and some
@@ -66,7 +66,8 @@ Not in it: requests and transfer of restores and followers (pagetrail hydrate
 The prices are Amazon's for S3 Standard in us-east-1, unless given. A longer
 --interval makes requests fewer, and what a lost machine takes with it more.
 
-DIR is a directory with trails in it, which are added up. ` + trailHelp + `
+DIR is a directory with trails in it, which are added up.
+` + trailHelp + `
 
 ` + timeHelp,
 		Args: oneTrail,

@@ -49,7 +49,7 @@ func newFollow(env *Env) *cobra.Command {
 			"pagetrail follow app.db replica.db          # until interrupted",
 			"pagetrail follow app.db replica.db --once   # catch up and end",
 			"pagetrail follow https://primary.example:7330/app.db replica.db --token-file token",
-			"pagetrail follow s3://backups/app replica.db   # what pagetrail ship ships, on any machine",
+			"pagetrail follow s3://backups/app replica.db   # what was shipped, on any machine",
 		),
 		Long: `Keep REPLICA, an ordinary SQLite file, in step with a trail on this machine, with a
 database that pagetrail serve serves (http or https), or with an archive that is
@@ -166,7 +166,7 @@ func (o *followOptions) run(ctx context.Context, env *Env) error {
 // moved waits until the archive is at a later timeline than line, which has ended with err.
 func (o *followOptions) moved(ctx context.Context, env *Env, line journal.Timeline, err error) error {
 	for wait := archivePollMin; ; wait = min(2*wait, archivePollMax) {
-		t, e := openArchive(ctx, o.trail)
+		t, e := openArchive(ctx, env, o.trail)
 		if e == nil {
 			now := t.Identity().Timeline
 			e = t.Close()

@@ -23,10 +23,10 @@ Verbs:{{range .Commands}}{{if .IsAvailableCommand}}
   {{rpad .Name 11}} {{.Short}}{{end}}{{end}}
 {{end}}{{if .HasAvailableLocalFlags}}
 Flags:
-{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}
+{{.LocalFlags.FlagUsagesWrapped 88 | trimTrailingWhitespaces}}
 {{end}}{{if .HasAvailableInheritedFlags}}
 Everywhere:
-{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}
+{{.InheritedFlags.FlagUsagesWrapped 88 | trimTrailingWhitespaces}}
 {{end}}{{with index .Annotations "codes"}}
 Exit codes:
 {{.}}{{end}}{{if .HasAvailableSubCommands}}

@@ -27,8 +27,8 @@ type hydrateOptions struct {
 func (o *hydrateOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVarP(&o.output, "output", "o", "", "write the database to `FILE`; - streams it to stdout")
 	f.BoolVar(&o.force, "force", false, "replace FILE if it exists")
-	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "say what would be read, how much that is and about how long it takes; FILE is not needed")
-	f.BoolVar(&o.goOn, "continue", false, "begin FILE's trail too, so that shipping it goes on with the archive's history")
+	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "say what would be read, and how long it takes")
+	f.BoolVar(&o.goOn, "continue", false, "begin a trail that goes on with the archive's history")
 	f.BoolVar(&o.json, "json", false, "say what was restored as one JSON object on stdout")
 	o.target.addFlags(f)
 }

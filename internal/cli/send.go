@@ -35,7 +35,7 @@ func newSend(env *Env) *cobra.Command {
 		Short: "Write a trail, or what is new in it, to stdout",
 		Example: examples(
 			"pagetrail send app.db | ssh standby pagetrail recv replica.db           # all of it",
-			"pagetrail send app.db --from 41203 >/media/stick/stream                 # what came after 41203",
+			"pagetrail send app.db --from 41203 >/media/stick/stream   # what came after 41203",
 			"pagetrail send app.db --from 41203 --live | ssh standby pagetrail recv replica.db",
 		),
 		Long: `Write a stream to stdout that pagetrail recv makes a replica of, or brings one up to date

@@ -55,8 +55,8 @@ func newServe(env *Env) *cobra.Command {
 		Use:   "serve [NAME=]TRAIL|DB... [FLAG]...",
 		Short: "Send trails to followers on other machines, as they grow",
 		Example: examples(
-			"pagetrail serve app.db                                    # to followers on this machine",
-			"pagetrail serve app.db users.db --listen :7330 --tokens tokens --cert cert.pem --key key.pem",
+			"pagetrail serve app.db                        # to followers on this machine",
+			"pagetrail serve app.db users.db --listen :7330 --tokens tokens --cert c.pem --key k.pem",
 			"pagetrail follow https://primary.example:7330/app.db replica.db --token-file token",
 		),
 		Long: `Serve the trails of databases over HTTP/1.1 and HTTP/2 to pagetrail follow, each under

@@ -41,10 +41,10 @@ func newShip(env *Env) *cobra.Command {
 		Use:   "ship TRAIL|DB --to URL [FLAG]...",
 		Short: "Copy a trail to object storage as it grows",
 		Example: examples(
-			"pagetrail ship app.db --to s3://backups/app?region=eu-central-1   # until it is stopped",
-			"pagetrail ship app.db --to file:///mnt/backup/app --once          # what there is, from cron",
+			"pagetrail ship app.db --to s3://backups/app?region=eu-central-1   # until stopped",
+			"pagetrail ship app.db --to file:///mnt/backup/app --once   # what there is, from cron",
 			"pagetrail ship app.db --to s3://backups/app --encrypt-to age1ql3... --identity key.txt",
-			"pagetrail hydrate s3://backups/app -o app.db --at 14:05           # the way back, on any machine",
+			"pagetrail hydrate s3://backups/app -o app.db --at 14:05   # the way back, anywhere",
 		),
 		Long: `Copy the transactions of a trail to an archive in object storage, in batches, for as
 long as it runs: it may be stopped, killed or cut off from the network at any time,

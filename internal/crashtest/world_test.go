@@ -131,7 +131,7 @@ func (m *mount) recordsOf(dir string, from journal.TXID, fn func(*journal.Trail,
 
 // replay applies the whole trail and returns its records and the database.
 func (m *mount) replay() (txs []journal.Tx, db []byte, err error) {
-	return m.replayOf(m.Path(trailName))
+	return m.replayOf(m.trail())
 }
 
 func (m *mount) replayOf(dir string) (txs []journal.Tx, db []byte, err error) {
