@@ -82,12 +82,12 @@ func (o *handoverOptions) run(ctx context.Context, env *Env) error {
 	}
 	opt.Promote.Name = o.name
 	if o.to != "" {
-		s, err := stores.Open(ctx, o.to)
+		s, err := env.openStore(ctx, o.to, func(s objstore.Store) objstore.Store { return objstore.Retry(s, nil) })
 		if err != nil {
 			return err
 		}
 		defer s.Close()
-		opt.Store, opt.Archive = objstore.Retry(s, nil), storeName(o.to)
+		opt.Store, opt.Archive = s, storeName(o.to)
 		opt.Ship = func(ctx context.Context) error { return o.ship(ctx, s) }
 		opt.Shipped = func(at journal.Position) {
 			env.notice("%s is retired at transaction %d, and the archive has it", ui.Clean(o.db), at.TXID)

@@ -101,12 +101,12 @@ func (o *promoteOptions) run(ctx context.Context, env *Env) error {
 		opt.Expect = &at
 	}
 	if o.to != "" {
-		s, err := stores.Open(ctx, o.to)
+		s, err := env.openStore(ctx, o.to, func(s objstore.Store) objstore.Store { return objstore.Retry(s, nil) })
 		if err != nil {
 			return err
 		}
 		defer s.Close()
-		opt.Store, opt.Archive = objstore.Retry(s, nil), storeName(o.to)
+		opt.Store, opt.Archive = s, storeName(o.to)
 	}
 	r, err := takeover.Promote(ctx, o.replica, opt)
 	if err != nil {
