@@ -188,3 +188,36 @@ func TestFollowThroughTakeover(t *testing.T) {
 		t.Error("the third is another database")
 	}
 }
+
+// An encrypted archive is taken over, and handed back, like any other.
+func TestTakeoverEncrypted(t *testing.T) {
+	dir := t.TempDir()
+	key := filepath.Join(dir, "key.txt")
+	if err := os.WriteFile(key, []byte("AGE-SECRET-KEY-1Q04Y769AMGTUQ8XEZREDKTNZFZ5YCR8SPC5DG745STNJH5L7647Q52YCXT\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	keys := []string{"--encrypt-to", "age1zpxqdja4rk8zv0qvlljmveaggfql3c8mzsugdmpdukn07caqfslsqlv9hp", "--identity", key}
+	do := func(code cli.Code, args ...string) {
+		t.Helper()
+		wanted(t, code, "", append(args, keys...)...)
+	}
+	archiveURL := "file://" + filepath.ToSlash(filepath.Join(t.TempDir(), "store"))
+	old, standby := filepath.Join(dir, "app.db"), filepath.Join(dir, "standby.db")
+	written(t, old, "CREATE TABLE t(a)", "INSERT INTO t VALUES(1)")
+	do(cli.Done, "ship", old, "--to", archiveURL, "--once")
+	do(cli.Done, "follow", archiveURL, standby, "--once")
+	written(t, old, "INSERT INTO t VALUES('not shipped')")
+	do(cli.Done, "promote", standby, "--to", archiveURL)
+	do(cli.Locked, "ship", old, "--to", archiveURL, "--once")
+	written(t, standby, "INSERT INTO t VALUES(2)")
+	do(cli.Done, "ship", standby, "--to", archiveURL, "--once")
+	do(cli.Done, "follow", archiveURL, old, "--once", "--rewind")
+	do(cli.Done, "handover", standby, old, "--to", archiveURL)
+	written(t, old, "INSERT INTO t VALUES(3)")
+	do(cli.Done, "ship", old, "--to", archiveURL, "--once")
+	do(cli.Done, "follow", archiveURL, standby, "--once")
+	do(cli.Done, "verify", archiveURL)
+	if !bytes.Equal(fileOf(t, old), fileOf(t, standby)) {
+		t.Error("the two differ")
+	}
+}
