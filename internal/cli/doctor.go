@@ -38,7 +38,7 @@ small database is made, shipped there, restored from there and verified.
 
 All of that is in a prefix of its own below the URL, doctor-…, and is removed at the
 end; an archive that is there already is not touched. Credentials come from where
-pagetrail ship has them.
+pagetrail ship has them. It is the store that is examined, so nothing is encrypted.
 
 A check that fails says what to do next, and those that need it are skipped. The exit
 code is 0 when all is well, and 1 when a check failed.`,

@@ -306,7 +306,12 @@ func (s *Store) List(ctx context.Context, prefix, after string) iter.Seq2[objsto
 						"%s comes after %s: the account has a hierarchical namespace, use one without: %w", *item.Name, last, objstore.ErrLies)))
 					return
 				}
-				if last = *item.Name; !yield(objstore.Object{Key: last, Size: *item.Properties.ContentLength}, nil) {
+				last = *item.Name
+				o := objstore.Object{Key: last, Size: *item.Properties.ContentLength}
+				if at := item.Properties.LastModified; at != nil {
+					o.Modified = *at
+				}
+				if !yield(o, nil) {
 					return
 				}
 			}

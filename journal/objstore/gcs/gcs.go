@@ -40,6 +40,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/google"
@@ -224,9 +225,10 @@ func (s *Store) Get(ctx context.Context, key string, off, n int64) (io.ReadClose
 
 // resource is what the service says of an object. Its 64-bit numbers are texts.
 type resource struct {
-	Name       string `json:"name"`
-	Size       int64  `json:"size,string"`
-	Generation string `json:"generation"`
+	Name       string    `json:"name"`
+	Size       int64     `json:"size,string"`
+	Updated    time.Time `json:"updated"` // zero where it was not asked for
+	Generation string    `json:"generation"`
 }
 
 // nothing is an empty part of an object.
@@ -312,7 +314,7 @@ func (s *Store) put(ctx context.Context, key string, body io.ReaderAt, size int6
 // List implements objstore.Bucket: a request for each 1000 objects.
 func (s *Store) List(ctx context.Context, prefix, after string) iter.Seq2[objstore.Object, error] {
 	return func(yield func(objstore.Object, error) bool) {
-		q := url.Values{"prefix": {prefix}, "fields": {"items(name,size),nextPageToken"}}
+		q := url.Values{"prefix": {prefix}, "fields": {"items(name,size,updated),nextPageToken"}}
 		if after > prefix {
 			q.Set("startOffset", after)
 		}
@@ -333,7 +335,7 @@ func (s *Store) List(ctx context.Context, prefix, after string) iter.Seq2[objsto
 				if strings.HasSuffix(o.Name, "/") || o.Name <= after { // what consoles show as folders
 					continue
 				}
-				if !yield(objstore.Object{Key: o.Name, Size: o.Size}, nil) {
+				if !yield(objstore.Object{Key: o.Name, Size: o.Size, Modified: o.Updated}, nil) {
 					return
 				}
 			}
