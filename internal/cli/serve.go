@@ -56,7 +56,7 @@ func newServe(env *Env) *cobra.Command {
 		Short: "Send trails to followers on other machines, as they grow",
 		Example: examples(
 			"pagetrail serve app.db                        # to followers on this machine",
-			"pagetrail serve app.db users.db --listen :7330 --tokens tokens",
+			"pagetrail serve app.db --listen :7330 --tokens tokens --cert cert.pem --key key.pem",
 			"pagetrail follow https://primary.example:7330/app.db replica.db --token-file token",
 		),
 		Long: `Serve the trails of databases over HTTP/1.1 and HTTP/2 to pagetrail follow, each under
