@@ -41,13 +41,17 @@ func (r *recent) page(no uint32, sum diff.Sum, size int) []byte {
 }
 
 // keep takes a copy of a page. Pages with neighbouring numbers do not displace
-// each other.
+// each other. What is displaced cannot be used again before the next release,
+// so a transaction that has displaced as much as may be kept keeps no more.
 func (r *recent) keep(no uint32, sum diff.Sum, data []byte) {
 	if r.slots == nil {
 		r.slots = make([]recentPage, min(recentSlots, recentBytes/len(data)))
 	}
 	p := &r.slots[no%uint32(len(r.slots))]
 	if p.data != nil {
+		if len(r.displaced) >= len(r.slots) {
+			return
+		}
 		r.displaced = append(r.displaced, p.data)
 	}
 	var buf []byte

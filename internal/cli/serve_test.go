@@ -161,7 +161,7 @@ func TestServeSecrets(t *testing.T) {
 		{"another's", "other-0123456789012", []string{"--ca", cert, "--cert", cert}, cli.Failed, "not for database"},
 		{"wrong", "only-app-01234567891", []string{"--ca", cert, "--cert", cert}, cli.Failed, "does not know this token"},
 		{"none", "", []string{"--ca", cert, "--cert", cert}, cli.Failed, "a token is needed"},
-		{"no certificate", "all-databases-0123456", []string{"--ca", cert}, cli.Failed, "certificate required"},
+		{"no certificate", "all-databases-0123456", []string{"--ca", cert}, cli.Failed, "--cert FILE"},
 		{"unknown server", "all-databases-0123456", []string{"--cert", cert}, cli.Failed, "certificate"},
 	} {
 		args := append([]string{"follow", url, filepath.Join(dir, c.name), "--once", "--token-file", file("token", c.token)}, c.flags...)
