@@ -256,9 +256,6 @@ func (o *followOptions) explain(err error) error {
 		return withHint(err, "how bad it is: pagetrail verify %s", o.trail)
 	case errors.Is(err, journal.ErrDiverged):
 		return withHint(err, "if the trail is sound (pagetrail verify %s), --rewind makes the replica what it says", o.trail)
-	case errors.Is(err, follow.ErrUnreachable) && strings.HasPrefix(o.trail, "https:") && o.remote.cert == "":
-		// What TLS says of a certificate that is missing may come too late to be heard.
-		return withHint(err, "if the server asks for a certificate: --cert FILE")
 	}
 	return err
 }

@@ -69,6 +69,10 @@ func (o *remoteOptions) open(ctx context.Context, env *Env, url string) (*remote
 	if errors.Is(err, serve.ErrDenied) {
 		return nil, withHint(err, "the token comes from --token-file or PAGETRAIL_TOKEN")
 	}
+	if err != nil && strings.HasPrefix(url, "https:") && o.cert == "" {
+		// What TLS says of a certificate that is missing may come too late to be heard.
+		err = withHint(err, "if the server asks for a certificate: --cert FILE")
+	}
 	return src, err
 }
 
