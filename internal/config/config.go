@@ -181,12 +181,12 @@ func (d *Database) Key(path string) (string, error) {
 	}
 	for part := range strings.SplitSeq(name, "/") {
 		if part == "" || part[0] == '.' {
-			return "", errors.New("its path has a part that begins with a dot, which no object's name may: give it a name:")
+			return "", errors.New("its path has a part that begins with a dot, which no object's name may: give it one by the key name")
 		}
 	}
 	for _, c := range []byte(name) {
 		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_./", c) >= 0) {
-			return "", fmt.Errorf("its path has %q, which no object's name may: give it a name: of letters, digits, -, _ and .", c)
+			return "", fmt.Errorf("its path has %q, which no object's name may: give it one by the key name, of letters, digits and any of -_./ in it", c)
 		}
 	}
 	return name, nil
