@@ -50,18 +50,10 @@ func (s *store) settle(ctx context.Context) (int, error) {
 	if n > 0 {
 		return n, nil
 	}
-	body, _, err := s.inner.Get(ctx, markKey, 0, maxMark)
+	n, err := s.readMark(ctx)
 	marked := err == nil
-	switch {
-	case errors.Is(err, objstore.ErrNotFound):
-		n, err = s.settleByObject(ctx)
-	case err == nil:
-		var data []byte
-		data, err = io.ReadAll(body)
-		if err = errors.Join(err, body.Close()); err == nil {
-			n, err = parseMark(data)
-		}
-		err = s.fail(objstore.OpGet, markKey, err)
+	if errors.Is(err, objstore.ErrNotFound) {
+		n, marked, err = s.settleByObject(ctx)
 	}
 	if err != nil {
 		return 0, err
@@ -72,11 +64,28 @@ func (s *store) settle(ctx context.Context) (int, error) {
 	return n, nil
 }
 
-// settleByObject reads the header of the first object.
-func (s *store) settleByObject(ctx context.Context) (int, error) {
+func (s *store) readMark(ctx context.Context) (int, error) {
+	body, _, err := s.inner.Get(ctx, markKey, 0, maxMark)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	data, err := io.ReadAll(body)
+	if err = errors.Join(err, body.Close()); err == nil {
+		n, err = parseMark(data)
+	}
+	return n, s.fail(objstore.OpGet, markKey, err)
+}
+
+// settleByObject reads the header of the first object, or the mark, which another may have written in this moment.
+func (s *store) settleByObject(ctx context.Context) (n int, marked bool, err error) {
 	for o, err := range s.inner.List(ctx, "", "") {
 		if err != nil {
-			return 0, err
+			return 0, false, err
+		}
+		if o.Key == markKey {
+			n, err := s.readMark(ctx)
+			return n, err == nil, err
 		}
 		if strings.HasPrefix(o.Key, "probe-") { // what an interrupted objstore.Probe of the store itself left
 			continue
@@ -86,18 +95,18 @@ func (s *store) settleByObject(ctx context.Context) (int, error) {
 			continue
 		}
 		if err != nil {
-			return 0, err
+			return 0, false, err
 		}
 		data, err := io.ReadAll(body)
 		if err = errors.Join(err, body.Close()); err != nil {
-			return 0, s.fail(objstore.OpGet, o.Key, err)
+			return 0, false, s.fail(objstore.OpGet, o.Key, err)
 		}
 		if n := headerLen(data); n > 0 {
-			return n, nil
+			return n, false, nil
 		}
-		return 0, s.fail(objstore.OpGet, o.Key, notSealed(data))
+		return 0, false, s.fail(objstore.OpGet, o.Key, notSealed(data))
 	}
-	return 0, nil
+	return 0, false, nil
 }
 
 // mark is settle for those who write: they mark a store that is not.
