@@ -68,13 +68,52 @@ func (c *cache) get(key string, no int64) ([]byte, int64, error) {
 	return b.data, b.size, b.err
 }
 
-// ahead fetches the pieces after one of an object of that size, when the one before was read too.
+// ahead fetches what comes after a piece of an object of that size, when the one before was read too: as many pieces
+// with one request as may be ahead, and again when half of them were read.
 func (c *cache) ahead(key string, no, size int64) {
 	if c.depth == 0 || no == 0 || !c.has(key, no-1) {
 		return
 	}
-	for next := no + 1; next <= no+c.depth && next*blockBytes < size; next++ {
-		c.fetchAhead(key, next)
+	first := no + 1
+	for c.has(key, first) {
+		first++
+	}
+	pieces := (size + blockBytes - 1) / blockBytes
+	if first > no+c.depth/2+1 || first >= pieces {
+		return
+	}
+	var run []*block
+	c.mu.Lock()
+	for no := first; no < min(first+c.depth, pieces); no++ {
+		at := blockKey{key, no}
+		if c.blocks[at] != nil { // another reader's
+			break
+		}
+		b := &block{at: at, done: make(chan struct{})}
+		c.blocks[at] = b
+		run = append(run, b)
+	}
+	c.mu.Unlock()
+	if len(run) > 0 {
+		c.fetching.Go(func() { c.fetchRun(run) })
+	}
+}
+
+// fetchRun fetches pieces that follow each other, and hands each out as it comes. Errors are those of all that are left.
+func (c *cache) fetchRun(run []*block) {
+	first := run[0].at
+	body, size, err := c.store.Get(c.ctx, first.key, first.no*blockBytes, int64(len(run))*blockBytes)
+	for _, b := range run {
+		if err == nil {
+			b.size = size
+			b.data, err = c.read(body, b.at, size)
+		}
+		b.err = err
+		c.keep(b)
+		close(b.done)
+	}
+	if body != nil {
+		_ = body.Close() // what was needed was read
 	}
 }
 
@@ -117,9 +156,15 @@ func (c *cache) fetch(key string, no int64) ([]byte, int64, error) {
 		return nil, 0, err
 	}
 	defer body.Close()
-	data := make([]byte, max(min(blockBytes, size-no*blockBytes), 0))
+	data, err := c.read(body, blockKey{key, no}, size)
+	return data, size, err
+}
+
+// read takes the piece that body is at, of an object of that size.
+func (c *cache) read(body io.Reader, at blockKey, size int64) ([]byte, error) {
+	data := make([]byte, max(min(blockBytes, size-at.no*blockBytes), 0))
 	if _, err := io.ReadFull(body, data); err != nil {
-		return nil, 0, &objstore.Error{Op: objstore.OpGet, Store: "archive", Key: key, Err: err}
+		return nil, &objstore.Error{Op: objstore.OpGet, Store: "archive", Key: at.key, Err: err}
 	}
-	return data, size, nil
+	return data, nil
 }

@@ -1,0 +1,62 @@
+package archive
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/pagetrail/pagetrail/journal/objstore"
+	"github.com/pagetrail/pagetrail/journal/objstore/mem"
+)
+
+// A large object that is read from its begin to its end costs few requests, and none of its pieces is fetched twice;
+// when a request fails, whoever needs its pieces is told or asks again.
+func TestAheadInRuns(t *testing.T) {
+	const pieces = 20
+	want := make([]byte, pieces*blockBytes-3)
+	for i := range want {
+		want[i] = byte(i / 1000)
+	}
+	store := new(mem.Store)
+	if err := store.Put(t.Context(), "k", bytes.NewReader(want), int64(len(want))); err != nil {
+		t.Fatal(err)
+	}
+	for _, fails := range []int{0, 1, 2} {
+		meter := &objstore.Meter{}
+		faults := &objstore.Faults{Decide: func(i int, _ objstore.Call) objstore.Outcome {
+			if fails > 0 && i == fails {
+				return objstore.Refuse
+			}
+			return objstore.Pass
+		}}
+		c := &cache{store: objstore.Metered(objstore.Faulty(store, faults), meter), ctx: t.Context(), limit: pieces * blockBytes, depth: 8}
+		var got []byte
+		failed := 0
+		for no := int64(0); no < pieces; {
+			data, size, err := c.get("k", no)
+			if err != nil {
+				if failed++; !errors.Is(err, objstore.ErrInjected) || failed > 8 {
+					t.Fatal(err)
+				}
+				continue
+			}
+			c.ahead("k", no, size)
+			got = append(got, data...)
+			no++
+		}
+		c.fetching.Wait()
+		if !bytes.Equal(got, want) {
+			t.Error("other bytes")
+		}
+		// Two pieces show that they are read in turn, and 18 are left for runs of 8.
+		if n := meter.Requests(); fails == 0 && n != 5 {
+			t.Errorf("%d requests for %d pieces, want 5", n, pieces)
+		}
+		if fails > 0 && faults.Fired() == 0 {
+			t.Error("no request failed")
+		}
+		if _, read := meter.Counts(); fails == 0 && read != int64(len(want)) {
+			t.Errorf("%d bytes were read of %d", read, len(want))
+		}
+	}
+}
