@@ -350,6 +350,9 @@ func TestWatchBesideVFS(t *testing.T) {
 	}
 }
 
+// pollDefault is how soon a Watcher wants its next Step when there was something to record.
+const pollDefault = 10 * time.Millisecond
+
 // TestWatchLimit: a reader that stays does not make the WAL grow for ever on
 // our account, and a program is never refused for it; what is lost is one
 // record.
@@ -361,6 +364,9 @@ func TestWatchLimit(t *testing.T) {
 	step(t, w)
 	if wal, file := w.Held(); wal || file {
 		t.Errorf("the WAL of 60 frames and more is held: %v %v", wal, file)
+	}
+	if wait, err := w.Step(); wait <= pollDefault || err != nil {
+		t.Errorf("what was recorded is looked at again, within %v: %v", wait, err)
 	}
 	run(t, c, "PRAGMA wal_checkpoint(TRUNCATE)", "INSERT INTO t(a) VALUES('y')", "INSERT INTO t(a) VALUES('z')")
 	step(t, w)

@@ -54,6 +54,7 @@ type Watch struct {
 	pin   *pin
 	limit uint32 // frames in the WAL from which it is not held any more
 	seen  sqlitefile.IndexHeader
+	given bool      // no lock is held, on purpose
 	salt  [2]uint32 // where the WAL stood when its mark was let go
 	frame uint32
 	// hook, if set, is called between the steps of the protocol.
@@ -98,7 +99,7 @@ func (w *Watch) Step(read func(fn func() error) error) (changed bool, err error)
 		return false, nil
 	}
 	settled := w.c.db.settledWAL()
-	if settled && idx == w.seen && (w.pin.mark != 0 || w.pin.zero) {
+	if settled && idx == w.seen && (w.pin.mark != 0 || w.pin.zero || w.given) {
 		return false, nil
 	}
 	if w.pin.zero && w.pin.mark == 0 && settled {
@@ -142,6 +143,7 @@ func (w *Watch) hold() error {
 	if w.pin.mark != 0 {
 		return nil
 	}
+	w.given = false
 	w.hook("lock a mark")
 	idx, ok := w.pin.index()
 	for mark := len(idx.ReadMark) - 1; ok && mark > 0; mark-- {
@@ -308,9 +310,9 @@ func (w *Watch) recorded(idx sqlitefile.IndexHeader) bool {
 	return idx.MxFrame == 0 || db.wal.located && db.wal.hdr.Salt == idx.Salt && db.wal.frame == idx.MxFrame
 }
 
-// giveWay gives up both locks until the next step.
+// giveWay gives up both locks until there is something to record again.
 func (w *Watch) giveWay() error {
 	mark := w.pin.mark
-	w.pin.mark, w.pin.zero, w.seen = 0, false, sqlitefile.IndexHeader{}
+	w.pin.mark, w.pin.zero, w.given = 0, false, true
 	return errors.Join(w.pin.unlock(mark), w.pin.unlock(0))
 }
