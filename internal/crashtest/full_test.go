@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -191,9 +190,6 @@ func (c fullCase) work(w *world) (acked []string, err error) {
 		case err == nil && s.commit:
 			acked = append(acked, note)
 			w.acked = w.flight
-			if err := c.noticed(w); err != nil {
-				return acked, err
-			}
 		case err == nil:
 		case c.full == vfs.FullDetach:
 			return acked, fmt.Errorf("step %d: %s: %w", w.flight, s, err)
@@ -208,7 +204,7 @@ func (c fullCase) work(w *world) (acked []string, err error) {
 	case c.set.wal() && c.set.inline:
 		most = 1 // the one after it is the first to know
 	case c.set.wal():
-		most = 5 // ... or whichever comes after the encoder has tried
+		most = 4 // ... or a later one, as it happens
 	case c.set.journal == "OFF" && c.exclusive:
 		most = 1 // without a lock that is taken, and with nothing to roll back, it is not seen for another
 	}
@@ -219,20 +215,6 @@ func (c fullCase) work(w *world) (acked []string, err error) {
 		return acked, fmt.Errorf("%d transactions were acknowledged", len(acked))
 	}
 	return acked, nil
-}
-
-// noticed waits until the encoder beside the writer has met the outage.
-func (c fullCase) noticed(w *world) error {
-	if !c.set.wal() || c.set.inline {
-		return nil
-	}
-	for {
-		s, err := status(w.conns[0]) // which tries, too
-		if err != nil || c.full == vfs.FullRefuse || s.Detached != nil {
-			return err
-		}
-		runtime.Gosched()
-	}
 }
 
 // plainDatabase opens a copy of the disk without our VFS: what was acknowledged
