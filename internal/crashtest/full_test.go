@@ -204,7 +204,7 @@ func (c fullCase) work(w *world) (acked []string, err error) {
 	case c.set.wal() && c.set.inline:
 		most = 1 // the one after it is the first to know
 	case c.set.wal():
-		most = 4 // ... or a later one, as it happens
+		most = 5 // ... or whichever comes after the encoder has tried: perhaps none of five in quick succession
 	case c.set.journal == "OFF" && c.exclusive:
 		most = 1 // without a lock that is taken, and with nothing to roll back, it is not seen for another
 	}
