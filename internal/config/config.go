@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -155,6 +156,9 @@ func (p *parser) database(n *yaml.Node) Database {
 		p.fail(n, "name:, to: and trail: are of one database, and glob: may be many", "give those a path: entry before the glob:")
 	case d.Name != "" && d.To != "":
 		p.fail(n, "either name: (below the file's to:) or to: (a URL of its own)", "")
+	}
+	if strings.ContainsAny(d.Path, "*?[") {
+		p.fail(n, "path: is of one database, and "+strconv.Quote(d.Path)+" is a pattern", "write glob: for many")
 	}
 	if _, err := filepath.Match(d.Glob, ""); err != nil {
 		p.fail(n, "glob: "+err.Error(), "")

@@ -73,10 +73,27 @@ func (s *Sidecar) add(path string, src Source) {
 			e.status.State = Active
 			s.wake(e)
 		}
+		s.sayMissing(e)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.entries[path] = e
+}
+
+// sayMissing says of a database that was named what is waited for: it may be a mistake.
+func (s *Sidecar) sayMissing(e *entry) {
+	if e.src.Glob != "" {
+		return
+	}
+	_, err := os.Stat(e.path)
+	_, terr := os.Stat(filepath.Join(e.trail, "identity"))
+	switch {
+	case errors.Is(err, os.ErrNotExist) && errors.Is(terr, os.ErrNotExist):
+		s.log.Warn("a database is not there yet: it is waited for", "database", e.path)
+	case errors.Is(terr, os.ErrNotExist) && !e.src.Capture:
+		s.log.Warn("a database has no trail yet: its program is waited for to open it with ?vfs=pagetrail; for one that will not, set capture: true",
+			"database", e.path, "trail", e.trail)
+	}
 }
 
 // look wakes the entries at rest that have something to do.

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -348,4 +350,23 @@ func TestHeld(t *testing.T) {
 	w.atRest(2)
 	w.same("a.db")
 	w.same("b.db")
+}
+
+// TestMissing: a database that is not there, or that no program captures, is told of once: it may be a mistake.
+func TestMissing(t *testing.T) {
+	w := newWorld(t)
+	w.open("plain.db", "")
+	var log bytes.Buffer
+	w.start(func(o *sidecar.Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) },
+		sidecar.Source{Path: filepath.Join(w.dir, "none.db")}, sidecar.Source{Path: filepath.Join(w.dir, "plain.db")},
+		sidecar.Source{Glob: filepath.Join(w.dir, "*.db")})
+	w.until("both", func(st *sidecar.Status) bool { return st.Databases == 2 })
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"not there yet", "capture: true"} {
+		if n := strings.Count(log.String(), want); n != 1 {
+			t.Errorf("%q is said %d times: %s", want, n, log.String())
+		}
+	}
 }
