@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,11 +28,11 @@ func TestReadYourWrites(t *testing.T) {
 				_, _ = w.Write([]byte("written"))
 			}
 		}), &session.Options{Position: position, Cookie: cookie})
-		seen := journal.TXID(0)
+		var seen atomic.Uint64
 		follower := session.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(200 + int(seen))
+			w.WriteHeader(200 + int(seen.Load()))
 		}), &session.Options{Cookie: cookie, Wait: func(ctx context.Context, p journal.Position) error {
-			for seen < p.TXID {
+			for seen.Load() < uint64(p.TXID) {
 				select {
 				case <-time.After(time.Millisecond):
 				case <-ctx.Done():
@@ -61,7 +62,7 @@ func TestReadYourWrites(t *testing.T) {
 			}
 			go func() {
 				time.Sleep(time.Second)
-				seen++
+				seen.Add(1)
 			}()
 			start := time.Now()
 			answer := read(map[int]string{0: p.Token()}[i], map[int][]*http.Cookie{1: w.Result().Cookies()}[i])
