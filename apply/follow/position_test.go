@@ -101,12 +101,9 @@ func TestWait(t *testing.T) {
 		switch i % 3 {
 		case 1:
 			want = fmt.Sprint(id, " 1m")
-		case 2:
-			want = r.Position().Token() // reached already
-		}
-		if i%3 == 2 {
-			<-applied
-			applied <- nil
+		case 2: // reached already
+			err := <-applied
+			applied <- err
 			want = r.Position().Token()
 		}
 		if got, err := queryText(t, c, "PRAGMA pagetrail_wait='"+want+"'"); err != nil || got != fmt.Sprint(id) {
