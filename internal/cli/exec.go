@@ -120,10 +120,12 @@ func (o *execOptions) run(ctx context.Context, env *Env) (err error) {
 func (o *execOptions) application(env *Env) error {
 	cmd := exec.Command(o.args[0], o.args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, env.Out, env.Err
+	forward, stop := catchSignals()
+	defer stop()
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	defer forwardSignals(cmd.Process)()
+	forward(cmd.Process)
 	err := cmd.Wait()
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	if !ok {

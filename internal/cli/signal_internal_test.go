@@ -4,6 +4,7 @@ package cli
 
 import (
 	"os"
+	"os/exec"
 	"syscall"
 	"testing"
 )
@@ -19,4 +20,29 @@ func TestReportSignal(t *testing.T) {
 		<-reported
 	}
 	stop()
+}
+
+// A signal that comes while an application is started reaches it all the same.
+func TestSignalWhileStarting(t *testing.T) {
+	forward, stop := catchSignals()
+	defer stop()
+	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh", "-c", "trap 'exit 5' TERM; echo; while :; do sleep 0.01; done")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	forward(cmd.Process)
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 5 {
+		t.Errorf("code %d", code)
+	}
 }

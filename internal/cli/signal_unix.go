@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"sync"
 	"syscall"
 )
 
@@ -45,22 +46,24 @@ func onReloadSignal(ctx context.Context, reload func()) (stop func()) {
 	return onSignal(ctx, syscall.SIGHUP, reload)
 }
 
-// forwardSignals passes on to a process what this one is sent, until the returned function ends it. What a terminal
+// catchSignals keeps what this process is sent from now on, for the process that forward names, until stop ends it.
+// Begun before that process is: else a signal in between would end this one and leave that one alone. What a terminal
 // sends goes to both already, and an application must bear to be told twice.
-func forwardSignals(p *os.Process) (stop func()) {
+func catchSignals() (forward func(*os.Process), stop func()) {
 	sent := make(chan os.Signal, 16)
 	signal.Notify(sent, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for sig := range sent {
-			_ = p.Signal(sig) // it may have ended
-		}
-	}()
-	return func() {
+	var forwarding sync.WaitGroup
+	forward = func(p *os.Process) {
+		forwarding.Go(func() {
+			for sig := range sent {
+				_ = p.Signal(sig) // it may have ended
+			}
+		})
+	}
+	return forward, func() {
 		signal.Stop(sent)
 		close(sent)
-		<-done
+		forwarding.Wait()
 	}
 }
 
