@@ -63,10 +63,11 @@ func (s stream) open(dst, sealed []byte, block int64, last bool) ([]byte, error)
 
 // sealedBody is an encrypted object, made from the plain one as it is read, and each time the same.
 type sealedBody struct {
-	header []byte
-	stream stream
-	plain  io.ReaderAt
-	size   int64 // of plain
+	header  []byte
+	fileKey []byte
+	stream  stream
+	plain   io.ReaderAt
+	size    int64 // of plain
 
 	mu    sync.Mutex
 	block int64  // number of the block in buf; under mu
@@ -79,7 +80,7 @@ func newSealedBody(header, fileKey []byte, plain io.ReaderAt, size int64) (*seal
 	if err != nil {
 		return nil, err
 	}
-	return &sealedBody{header: header, stream: s, plain: plain, size: size, block: -1}, nil
+	return &sealedBody{header: header, fileKey: fileKey, stream: s, plain: plain, size: size, block: -1}, nil
 }
 
 // Size of the encrypted object.

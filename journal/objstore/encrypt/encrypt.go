@@ -3,9 +3,11 @@ package encrypt
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -81,7 +83,10 @@ func (s *store) Create(ctx context.Context, key string, body io.ReaderAt, size i
 	if err != nil {
 		return err
 	}
-	return s.inner.Create(ctx, key, sealed, sealed.Size())
+	if err = s.inner.Create(ctx, key, sealed, sealed.Size()); errors.Is(err, objstore.ErrExists) {
+		s.disown(key, sealed.fileKey)
+	}
+	return err
 }
 
 // seal prepares an encrypted object.
@@ -105,13 +110,23 @@ func (s *store) seal(ctx context.Context, op objstore.Op, key string, body io.Re
 	return sealed, s.fail(op, key, err)
 }
 
-// keysOfOne is how many keys are remembered of objects of one name: as many as one may be tried to be written with.
-const keysOfOne = 8
+// keysOfOne is how many keys are remembered of objects of one name: as many as may be tried to be written with at once,
+// and not refused yet.
+const keysOfOne = 32
 
 func (s *store) remember(key string, fileKey []byte) {
-	known, _ := s.written.get(key)
-	known = append(known[:len(known):len(known)], fileKey)
-	s.written.put(key, known[max(len(known)-keysOfOne, 0):])
+	s.written.change(key, func(known [][]byte) [][]byte {
+		known = append(slices.Clone(known), fileKey)
+		return known[max(len(known)-keysOfOne, 0):]
+	})
+}
+
+// disown forgets the key of an object that was refused, so that those who try in vain do not push out the key of the
+// one that is there.
+func (s *store) disown(key string, fileKey []byte) {
+	s.written.change(key, func(known [][]byte) [][]byte {
+		return slices.DeleteFunc(slices.Clone(known), func(k []byte) bool { return bytes.Equal(k, fileKey) })
+	})
 }
 
 // List implements objstore.Bucket. Sizes are those of the objects before they were encrypted.
@@ -161,19 +176,30 @@ type head struct {
 	inner objstore.Head
 }
 
+// loads is how often a head is loaded that was replaced each time before it was decrypted.
+const loads = 8
+
+// Load implements objstore.Head. Whoever has no identity may find that the content was replaced so often since it was
+// loaded that its key is forgotten: then the one that is there now is what counts.
 func (h *head) Load(ctx context.Context) ([]byte, objstore.Tag, error) {
 	if err := h.s.check(objstore.OpLoad, h.key); err != nil {
 		return nil, "", err
 	}
-	sealed, tag, err := h.inner.Load(ctx)
-	if err != nil {
-		return nil, "", err
+	var before objstore.Tag
+	for try := 1; ; try++ {
+		sealed, tag, err := h.inner.Load(ctx)
+		if err != nil {
+			return nil, "", err
+		}
+		data, err := h.s.openWhole(h.key, sealed)
+		if err == nil {
+			return data, tag, nil
+		}
+		if len(h.s.keys.Identities) > 0 || !errors.Is(err, objstore.ErrEncrypted) || tag == before || try == loads {
+			return nil, "", h.s.fail(objstore.OpLoad, h.key, err)
+		}
+		before = tag
 	}
-	data, err := h.s.openWhole(h.key, sealed)
-	if err != nil {
-		return nil, "", h.s.fail(objstore.OpLoad, h.key, err)
-	}
-	return data, tag, nil
 }
 
 // openWhole decrypts an object that is there as a whole, whatever the length of its header.
@@ -210,7 +236,11 @@ func (h *head) Swap(ctx context.Context, old objstore.Tag, data []byte) (objstor
 		return "", h.s.fail(objstore.OpSwap, h.key, err)
 	}
 	defer h.s.opened.forget(h.key)
-	return h.inner.Swap(ctx, old, sealed)
+	tag, err := h.inner.Swap(ctx, old, sealed)
+	if errors.Is(err, objstore.ErrConflict) {
+		h.s.disown(h.key, body.fileKey)
+	}
+	return tag, err
 }
 
 // memory holds what is known of the objects used last. Safe for concurrent use.
@@ -230,7 +260,10 @@ func (m *memory[T]) get(key string) (T, bool) {
 	return v, ok
 }
 
-func (m *memory[T]) put(key string, v T) {
+func (m *memory[T]) put(key string, v T) { m.change(key, func(T) T { return v }) }
+
+// change puts what becomes of what is known of an object; no other change comes between.
+func (m *memory[T]) change(key string, become func(T) T) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.known == nil {
@@ -242,7 +275,7 @@ func (m *memory[T]) put(key string, v T) {
 			m.order = m.order[1:]
 		}
 	}
-	m.known[key] = v
+	m.known[key] = become(m.known[key])
 }
 
 func (m *memory[T]) forget(key string) {

@@ -458,31 +458,3 @@ func BenchmarkRead(b *testing.B) { // how fast is a large object read?
 		}
 	}
 }
-
-// overtaken is a store in which another begins an archive just when this one has found none.
-type overtaken struct {
-	objstore.Store
-	other func()
-}
-
-func (o *overtaken) Get(ctx context.Context, key string, off, n int64) (io.ReadCloser, int64, error) {
-	body, total, err := o.Store.Get(ctx, key, off, n)
-	if key == "encryption" && o.other != nil {
-		other := o.other
-		o.other = nil
-		other()
-	}
-	return body, total, err
-}
-
-// TestBegunAtOnce: of two that begin a store at the same time, the second goes on with what the first has begun.
-func TestBegunAtOnce(t *testing.T) {
-	inner, keys := new(mem.Store), keysOf(t)
-	late := open(t, &overtaken{inner, func() { put(t, open(t, inner, keys), "zebra", "striped") }}, keys)
-	put(t, late, "lion", "not striped")
-	for key, want := range map[string]string{"zebra": "striped", "lion": "not striped"} {
-		if got, err := get(t.Context(), late, key, 0, -1); got != want || err != nil {
-			t.Errorf("%s: %q, %v", key, got, err)
-		}
-	}
-}

@@ -59,8 +59,11 @@ func (s *store) settle(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n == 0 { // another goroutine may have found a mark since
+		return s.header, nil
+	}
 	s.header, s.marked = n, s.marked || marked
-	s.mu.Unlock()
 	return n, nil
 }
 
@@ -116,10 +119,10 @@ func (s *store) mark(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	s.mu.Lock()
-	marked := s.marked
+	marked, known := s.marked, s.header
 	s.mu.Unlock()
-	if marked {
-		return n, nil
+	if marked && known > 0 { // another goroutine may have found it since
+		return known, nil
 	}
 	if n == 0 {
 		header, _, err := newHeader(s.keys.Recipients, markKey, 0, &s.pad)
