@@ -2,7 +2,9 @@ package upkeep_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +41,71 @@ func TestRequestsAfterMerging(t *testing.T) {
 	}
 	if n := m.Requests(); n > 20 {
 		t.Errorf("%d requests for a restore", n)
+	}
+}
+
+// A large base is read with few requests, and none of it twice; as many as are announced.
+func TestRequestsForALargeBase(t *testing.T) {
+	if testing.Short() {
+		t.Skip("15 MB of pages take long under the race detector")
+	}
+	p := newPrimary(t, 22)
+	for i := range 30000 {
+		page := make([]byte, pageSize)
+		for at := 0; at < len(page); at += 8 {
+			binary.LittleEndian.PutUint64(page[at:], p.rnd.Uint64())
+		}
+		if p.pages = append(p.pages, page); i%5000 == 4999 { // no group has more than 8192 pages
+			p.record(p.pages[:len(p.pages)-5000])
+		}
+	}
+	p.base()
+	p.ship()
+	p.live(2, 20*time.Second)
+	m := new(objstore.Meter)
+	r, err := archive.Open(t.Context(), objstore.Metered(p.store, m), nil)
+	p.check(err)
+	defer r.Close()
+	plan, err := apply.Resolve(t.Context(), r.Trail, apply.Latest())
+	if err != nil || plan.Base == nil || plan.Base.Size < 14<<20 {
+		t.Fatal(plan.Base, err)
+	}
+	requests, read := m.Requests(), bytesRead(m)
+	var out bytes.Buffer
+	if _, err := apply.HydrateTo(t.Context(), r.Trail, &out, apply.Latest(), &apply.Options{TempDir: t.TempDir()}); err != nil || !bytes.Equal(out.Bytes(), p.images[p.last()]) {
+		t.Errorf("another database, %v", err)
+	}
+	want, _ := archive.RequestsFor(plan.Base.Size)
+	if n := int64(m.Requests() - requests); n > want+3 || want > 5 { // the batch after it; and workers may come before their turn
+		t.Errorf("%d requests for a base of %d bytes, announced were %d", n, plan.Base.Size, want)
+	}
+	if n := bytesRead(m) - read; n > plan.Base.Size+1<<20 {
+		t.Errorf("%d bytes were read for a base of %d", n, plan.Base.Size)
+	}
+}
+
+func bytesRead(m *objstore.Meter) int64 {
+	_, n := m.Counts()
+	return n
+}
+
+// Batches of the hour that runs are left alone, and merged when it is over.
+func TestTheHourThatRuns(t *testing.T) {
+	p := newPrimary(t, 23)
+	p.now = p.now.Truncate(time.Hour).Add(time.Hour)
+	p.live(100, 20*time.Second)
+	before, _ := objects(t, p.store)
+	p.now = p.now.Truncate(time.Hour).Add(time.Hour - time.Second)
+	p.run(archive.Retention{})
+	if after, _ := objects(t, p.store); !slices.Equal(after, before) {
+		t.Errorf("within the hour: %v became %v", before, after)
+	}
+	p.now = p.now.Add(time.Second)
+	p.run(archive.Retention{})
+	p.run(archive.Retention{}) // what was replaced goes with the next run
+	after, _ := objects(t, p.store)
+	if len(after) > len(before)/2 {
+		t.Errorf("after it: %v became %v", before, after)
 	}
 }
 

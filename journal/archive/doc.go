@@ -55,7 +55,8 @@
 // # Upkeep
 //
 // [Maintain] keeps an archive small: many small objects become one, old transactions are folded into minutes and
-// hours, and in the end forgotten, as a [Retention] says. It is a plan of steps, written into the head before the first
+// hours, and in the end forgotten, as a [Retention] says. Objects of an hour are merged when it is over, so that none is
+// merged twice: an archive that is younger stays as it is. It is a plan of steps, written into the head before the first
 // of them, each of which may be done again; so it may be killed anywhere and carried on by anybody, beside the writer
 // and the readers.
 //
