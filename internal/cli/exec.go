@@ -18,6 +18,7 @@ import (
 	"github.com/pagetrail/pagetrail/internal/sidecar"
 	"github.com/pagetrail/pagetrail/internal/ui"
 	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/vfs"
 )
 
 type execOptions struct {
@@ -104,8 +105,9 @@ func (o *execOptions) run(ctx context.Context, env *Env) (err error) {
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(shipping) }()
 	appErr := o.application(env)
+	err = o.settle(ctx)
 	stop()
-	err = errors.Join(unshipped(<-ended), s.Close())
+	err = errors.Join(err, unshipped(<-ended), s.Close())
 	var code *quietCode
 	switch {
 	case appErr == nil:
@@ -114,6 +116,15 @@ func (o *execOptions) run(ctx context.Context, env *Env) (err error) {
 		env.notice("%v", err) // the application's code is the one to end with
 	}
 	return appErr
+}
+
+// settle has the trail take in what an application that did not close its database has left in the WAL, so that it is
+// shipped, too.
+func (o *execOptions) settle(ctx context.Context) error {
+	if o.capture || !exists(o.db) || !exists(filepath.Join(o.db+trailSuffix, "identity")) {
+		return nil
+	}
+	return vfs.Settle(ctx, o.db)
 }
 
 // application runs it to its end and returns its exit code as an error that says nothing.
