@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -43,6 +44,39 @@ func TestExecCodes(t *testing.T) {
 	}
 	if r := run(t, t.Context(), nil, append(args, filepath.Join(dir, "no such program"))...); r.code != 1 {
 		t.Errorf("no such program: %+v", r)
+	}
+}
+
+// What an application leaves for the trail to take in when it ends, as one does that was killed or that wrote without
+// the VFS, is shipped before exec ends.
+func TestExecSettles(t *testing.T) {
+	if _, err := exec.LookPath("sqlite3"); err != nil {
+		t.Skip("skipped: no sqlite3 shell")
+	}
+	dir := t.TempDir()
+	db, store := filepath.Join(dir, "app.db"), filepath.Join(dir, "store")
+	args := []string{"exec", "--db", db, "--to", "file://" + store, "--"}
+	w := launch(t, "pagetrail", append(args, "pagetrail-writer", db, t.TempDir())...)
+	w.commits(3)
+	w.in.Close()
+	if code := w.end(); code != 0 {
+		t.Fatalf("code %d, %s", code, w.said())
+	}
+	s := launch(t, "pagetrail", append(args, "sqlite3", db, "INSERT INTO t(a) VALUES('the last word')")...)
+	if code := s.end(); code != 0 {
+		t.Fatalf("code %d, %s", code, s.said())
+	}
+	r, err := archive.Open(t.Context(), file.Open(store, nil), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var got bytes.Buffer
+	if _, err := apply.HydrateTo(t.Context(), r.Trail, &got, apply.Latest(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(got.Bytes(), []byte("the last word")) {
+		t.Error("the archive lacks what was committed last")
 	}
 }
 

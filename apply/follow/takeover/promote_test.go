@@ -84,15 +84,33 @@ func story(t *testing.T, mode string, keep bool, where string) {
 		t.Errorf("the old primary ships: %v", held)
 	}
 
+	if lost <= had {
+		t.Fatalf("nothing was lost: %d, %d", had, lost)
+	}
+	comesBack(t, old, b, r.Position, lost)
+	b.insert(21, 25) // and on
+	b.txid()
+	b.check(b.ship())
+	old.check(old.follow(follow.Options{Trail: old.trail}))
+	same(t, "the follower", old.content(), b.content())
+	if again := b.promote(b.options()); !again.Already || again.Timeline != 2 {
+		t.Errorf("once more: %+v", again)
+	}
+}
+
+// comesBack makes the old primary a follower of the new one, which took over at a position, and looks for what it had
+// not shipped, up to lost.
+func comesBack(t *testing.T, old, b *node, at journal.Position, lost journal.TXID) {
+	t.Helper()
 	old.check(old.rejoin())
 	same(t, "the old primary", old.content(), b.content())
 	trail := openTrail(t, old.trail)
 	same(t, "its trail", sound(t, trail), b.content())
-	if id := trail.Identity(); id.Timeline != 2 || *id.Parent != r.Position {
+	if id := trail.Identity(); id.Timeline != 2 || *id.Parent != at {
 		t.Errorf("its trail is %+v", id)
 	}
 	branches, err := trail.Branches()
-	if err != nil || len(branches) != 1 || branches[0].Common.TXID != begins || branches[0].Last != lost || lost <= had {
+	if err != nil || len(branches) != 1 || branches[0].Common.TXID != at.TXID || branches[0].Last != lost {
 		t.Fatalf("branches %+v, %v", branches, err)
 	}
 	hydrated := filepath.Join(t.TempDir(), "branch.db")
@@ -104,15 +122,6 @@ func story(t *testing.T, mode string, keep bool, where string) {
 	}
 	if got := shell(t, old.path, "SELECT count(*) FROM t WHERE a>100; PRAGMA integrity_check"); got != "0\nok" {
 		t.Errorf("the follower says %q", got)
-	}
-
-	b.insert(21, 25) // and on
-	b.txid()
-	b.check(b.ship())
-	old.check(old.follow(follow.Options{Trail: old.trail}))
-	same(t, "the follower", old.content(), b.content())
-	if again := b.promote(b.options()); !again.Already || again.Timeline != 2 {
-		t.Errorf("once more: %+v", again)
 	}
 }
 
