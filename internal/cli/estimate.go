@@ -14,6 +14,7 @@ import (
 
 	"github.com/pagetrail/pagetrail/internal/ui"
 	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/journal/archive"
 )
 
 // month is what rates are projected to.
@@ -180,12 +181,9 @@ func (o *estimateOptions) add(sum *estimateJSON, r *rate) {
 	requests := float64(r.batches) * scale
 	sum.Month.Transactions += uint64(float64(r.transactions) * scale)
 	sum.Month.Shipped += int64(shipped)
-	sum.Month.Requests += uint64(requests + requests/hintEvery + 0.5)
+	sum.Month.Requests += uint64(requests + requests/archive.HintEvery + 0.5)
 	sum.Month.Stored += int64(shipped * (o.keep.Seconds() / month.Seconds()))
 }
-
-// hintEvery is after how many batches the head of an archive is written, see package archive.
-const hintEvery = 32
 
 func (o *estimateOptions) print(env *Env, e *estimateJSON) error {
 	paint := env.painter(env.OutTerm)

@@ -14,9 +14,9 @@ import (
 	"github.com/pagetrail/pagetrail/journal/objstore"
 )
 
-// hintEvery is how many batches are shipped between two swaps of the head. They keep the search for the last batch
+// HintEvery is how many batches are shipped between two swaps of the head. They keep the search for the last batch
 // short, and tell a writer that lost the archive without noticing.
-const hintEvery = 32
+const HintEvery = 32
 
 // HeldError says that the archive has another writer now. It is a journal.ErrLocked.
 type HeldError struct {
@@ -322,7 +322,7 @@ func (w *Writer) PutBatch(ctx context.Context, b *journal.Batch, body io.ReaderA
 // Hint tells the head how far the archive is, once in so many batches, or now. It is not needed for anything to be
 // right: an error that is no HeldError may be passed over.
 func (w *Writer) Hint(ctx context.Context, next journal.TXID, now bool) error {
-	if w.since == 0 || w.since < hintEvery && !now {
+	if w.since == 0 || w.since < HintEvery && !now {
 		return nil
 	}
 	h := w.head
