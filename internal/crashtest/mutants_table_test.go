@@ -21,7 +21,7 @@ var mutants = []mutant{
 	{"a stale page hash is trusted", "internal/capture/table.go", "return err == nil && sum == tx.Sum", "return err == nil && (sum == tx.Sum || true)", "TestPowerCuts/WAL/OFF"},
 	{"the trail is not synced before a checkpoint", "internal/capture/connwal.go", "		return c.db.durable()\n	})\n	c.db.goOn()", "		return nil\n	})\n	c.db.goOn()", "TestPowerCuts/WAL/NORMAL"},
 	{"the trail is not synced before the WAL begins anew", "internal/capture/connwal.go", "		db.generation.Store(saltKey(hdr.Salt))\n		return db.durable()", "		db.generation.Store(saltKey(hdr.Salt))\n		return nil", "TestForeignCheckpoint"},
-	{"nothing is caught up before a checkpoint", "internal/capture/connwal.go", "	c.ckptErr = c.db.permit(false, func() error {\n		if err := c.db.settleWAL(c.files()); err != nil {\n			return err\n		}", "	c.ckptErr = c.db.permit(false, func() error {", "TestKillPoints/WAL/OFF"},
+	{"nothing is caught up before a checkpoint", "internal/capture/connwal.go", "	c.ckptErr = c.db.permit(false, func() error {\n		if err := c.db.settleWAL(c.files()); err != nil {\n			return err\n		}", "	c.ckptErr = c.db.permit(false, func() error {", "TestPowerCuts/WAL|TestKillPoints/WAL"},
 	{"the directory of a new journal is not synced", "vfs/file.go", "if f.dir == \"\" {", "if true {", "TestPowerCuts/DELETE/FULL"},
 	{"the directory of a new super-journal is not synced", "vfs/vfs.go", "files: v.files, dir: filepath.Dir(name.String())}, out, nil", "files: v.files}, out, nil", "TestAttached/DELETE/FULL"},
 	{"the clean stamp survives the first write", "internal/capture/table.go", "	if !t.stamp.Clean {\n		return nil\n	}", "	if true {\n		return nil\n	}", "TestPowerCutAfterCleanClose/DELETE"},
@@ -38,7 +38,7 @@ var mutants = []mutant{
 	{"a full disk is no reason to refuse", "internal/capture/detach.go", "	if db.opt.Full != Detach {", "	if false {", "TestTrailFull"},
 	{"a checkpoint does not end the WAL's keeping", "internal/capture/detach.go", "	db.mu.Lock()\n	defer db.mu.Unlock()\n	db.merge()", "	db.mu.Lock()\n	defer db.mu.Unlock()", "TestTrailFullCheckpoint"},
 	{"a detached trail is aligned", "internal/capture/reconcile.go", "case db.det != nil && db.det.Merged: // 0", "case false:", "TestTrailFullSameState"},
-	{"pages that nobody wrote are zero", "internal/capture/wal.go", "return buf, w.page(no, buf)\n	default", "clear(buf)\n		return buf, nil\n	default", "TestRegrown"},
+	{"pages that nobody wrote are zero", "internal/capture/wal.go", "return buf, w.page(no, buf)\n	default", "clear(buf)\n		return buf, nil\n	default", "TestPowerCuts/WAL/OFF"},
 }
 
 // mutate returns the file of m with the fault in it.

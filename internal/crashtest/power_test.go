@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"testing"
 	"time"
-
-	"github.com/pagetrail/pagetrail/journal"
 )
 
 // combos are the modes that are promised to survive anything.
@@ -158,27 +156,4 @@ func cleanClose(journal string, seed uint64, temp string, sum *tally) error {
 	}
 	w.set.sync, w.onCut = "OFF", sum.check
 	return w.run([]step{{sql: "BEGIN; UPDATE t SET a=a+1; " + mark + "; COMMIT", commit: true}})
-}
-
-// TestRegrown has a database shrink and grow again within one WAL, by pages
-// that are on the free-list when the transaction ends, so that nobody writes
-// them: a checkpoint leaves there what older frames have.
-func TestRegrown(t *testing.T) {
-	set := setup{journal: "WAL", sync: "NORMAL", pageSize: 512, autoVacuum: 2, cache: 1000, conns: 1, inline: true}
-	w, err := newWorld(set, 1, tempDir(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.close()
-	for _, sql := range []string{
-		"PRAGMA wal_autocheckpoint=0", insertMany, "BEGIN; DELETE FROM t; PRAGMA incremental_vacuum; COMMIT",
-		"BEGIN; " + insertMany + "; DELETE FROM t; COMMIT",
-	} {
-		if err := w.conns[0].Exec(sql); err != nil {
-			t.Fatalf("%s: %v", sql, err)
-		}
-		if err := w.agree(map[journal.Kind]int{}); err != nil {
-			t.Errorf("%s: %v", sql, err)
-		}
-	}
 }
