@@ -136,6 +136,15 @@ func (p *process) wait(t *testing.T) {
 	}
 }
 
+// rounds is n, or a quarter of it with -short: the race detector, which the
+// tests are run under then, makes them ten times slower.
+func rounds(n int) int {
+	if testing.Short() {
+		return (n + 3) / 4
+	}
+	return n
+}
+
 // TestSeveralProcesses has three processes write one database, one of which is
 // killed and followed by another again and again.
 func TestSeveralProcesses(t *testing.T) {
@@ -145,10 +154,10 @@ func TestSeveralProcesses(t *testing.T) {
 			c := open(t, path, "")
 			run(t, c, "PRAGMA journal_mode="+mode, schema)
 			const params = "?vfs=pagetrail&_txlock=immediate"
-			a := startWriter(t, path, params, 300)
-			b := startWriter(t, path, params, 300)
+			a := startWriter(t, path, params, rounds(300))
+			b := startWriter(t, path, params, rounds(300))
 			killed := map[int]int{}
-			for range 8 {
+			for range rounds(8) {
 				p := startWriter(t, path, params, 5+rand.IntN(40))
 				p.wait(t)
 				p.kill()
@@ -190,7 +199,7 @@ func TestProcessAndOutsider(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "x.db")
 			c := open(t, path, "")
 			run(t, c, "PRAGMA journal_mode="+mode, schema)
-			a := startWriter(t, path, "?vfs=pagetrail", 200)
+			a := startWriter(t, path, "?vfs=pagetrail", rounds(200))
 			for i := range 10 {
 				shell(t, path, ".timeout 60000\n"+strings.Repeat("INSERT INTO t(a) VALUES('outside');", i+1))
 			}

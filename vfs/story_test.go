@@ -403,7 +403,7 @@ func TestSameBytes(t *testing.T) {
 				t.Fatal(err)
 			}
 			run(t, c, "PRAGMA journal_mode="+mode, "PRAGMA cache_size=20", schema)
-			for range 20 {
+			for range rounds(20) {
 				run(t, c, generate("INSERT INTO t(a,b) SELECT i*7919%10007, zeroblob(i) FROM generate(300)"),
 					"DELETE FROM t WHERE id%11=3", "UPDATE t SET a=id WHERE id%7=2")
 			}

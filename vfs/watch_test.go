@@ -127,7 +127,7 @@ func TestWatch(t *testing.T) {
 // TestWatchInterleaved has the writer commit, checkpoint or both at every point
 // of the Watcher's protocol. No commit is lost.
 func TestWatchInterleaved(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range uint64(rounds(4)) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		var c *sqlite3.Conn
 		commits := 0
@@ -279,7 +279,7 @@ func TestWatchOutsiders(t *testing.T) {
 				if info, err := os.Stat(path + "-wal"); err == nil {
 					longest = max(longest, info.Size())
 				}
-				if n > 1500 {
+				if n > rounds(1500) {
 					break
 				}
 			}
