@@ -225,7 +225,11 @@ func TestMerge(t *testing.T) {
 
 // Folding keeps what is asked for and what must be, each state as it was; folded again it keeps less.
 func TestFold(t *testing.T) {
-	for seed := range uint64(5) {
+	seeds := uint64(5)
+	if testing.Short() {
+		seeds = 1
+	}
+	for seed := range seeds {
 		p := live(t, seed, 4, 40)
 		every := func(n journal.TXID) func(tx, next *journal.Tx) bool {
 			return func(tx, next *journal.Tx) bool { return tx.TXID/n != next.TXID/n }
