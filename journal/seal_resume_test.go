@@ -142,6 +142,10 @@ func TestSealResumesAfterCrash(t *testing.T) {
 	whole := copyTrail(t, raw)
 	seal(t, whole, 2)
 	name := "0000000000000001.seg.sealing"
+	dense := 4
+	if testing.Short() {
+		dense = 1
+	}
 	for _, writes := range []int{5, 14} {
 		dir := copyTrail(t, raw)
 		if sealFor(t, dir, writes) {
@@ -149,11 +153,7 @@ func TestSealResumesAfterCrash(t *testing.T) {
 		}
 		left := readFile(t, filepath.Join(dir, name))
 		var damaged [][]byte
-		sparser := 4
-		if testing.Short() {
-			sparser = 1
-		}
-		for at := 0; at < len(left); at += 1 + at/sparser {
+		for at := 0; at < len(left); at += 1 + at/dense {
 			flipped, hole := bytes.Clone(left), bytes.Clone(left)
 			flipped[at] ^= 0x10
 			clear(hole[at:min(at+512, len(hole))])
