@@ -16,6 +16,7 @@ type Batch struct {
 	FirstTime   Time
 	LastTime    Time
 	Points      []Point // named in it
+	Bases       []TXID  // records of kind Base
 	RawBytes    int64   // of patches before compression
 	Folded      uint64  // transactions that were folded into others
 	Size        int64   // of the segment
@@ -40,7 +41,7 @@ func (s *SegmentReader) Batch() (Batch, error) {
 	chain, err := s.f.chainOf(s.o)
 	return Batch{
 		First: s.info.First, Last: s.info.Last, FirstTime: s.info.FirstTime, LastTime: s.info.LastTime, Points: s.Points(),
-		RawBytes: s.info.RawBytes, Size: s.info.Size, Folded: s.f.folded, st: s.f.last, chain: chain,
+		Bases: s.BaseRecords(), RawBytes: s.info.RawBytes, Size: s.info.Size, Folded: s.f.folded, st: s.f.last, chain: chain,
 	}, err
 }
 
@@ -49,6 +50,9 @@ type BatchOptions struct {
 	// Bytes of patches, uncompressed, after which the batch ends; default all there is. It may be longer by what one
 	// block of the trail holds, and a large transaction is not divided.
 	Bytes int64
+	// Size of the segment, as it is stored, that the batch should not exceed; default no limit. The last block counts
+	// with what it holds uncompressed, and the footer with what it takes at the most, so as a rule it ends before.
+	Size int64
 	// To is the last transaction to write; default the last there is.
 	To TXID
 }
@@ -79,7 +83,7 @@ func (t *Trail) WriteBatch(ctx context.Context, f durable.File, prev *Batch, fro
 	}
 	w := batchWriter{t: t, v: v, to: v.last.TXID}
 	if o != nil {
-		w.bytes = o.Bytes
+		w.bytes, w.size = o.Bytes, o.Size
 		if o.To != 0 {
 			w.to = min(w.to, o.To)
 		}
@@ -150,7 +154,8 @@ type batchWriter struct {
 	t      *Trail
 	v      *view
 	to     TXID
-	bytes  int64
+	bytes  int64 // BatchOptions.Bytes
+	size   int64 // BatchOptions.Size
 	hdr    fileHeader
 	points []Point // of the batch before; then those to be written
 	s      sealer
@@ -192,6 +197,7 @@ func (w *batchWriter) write(ctx context.Context, f durable.File) error {
 	}
 	index := &w.s.index.f
 	w.b.st, w.b.FirstTime, w.b.LastTime, w.b.RawBytes, w.b.Points = index.last, index.firstTime, index.last.time, index.raw, index.points
+	w.b.Bases = index.bases
 	if err := out.footer(uint64(hdr.first), w.s.index.encode()); err != nil {
 		return err
 	}
@@ -202,7 +208,14 @@ func (w *batchWriter) write(ctx context.Context, f durable.File) error {
 	return nil
 }
 
-func (w *batchWriter) full() bool { return w.bytes > 0 && w.s.index.f.raw >= w.bytes }
+// full says that the batch ends. It holds a transaction at least.
+func (w *batchWriter) full() bool {
+	if w.b.Last < w.b.First {
+		return false
+	}
+	stored := w.s.out.off + int64(w.s.cur.size()) + int64(len(w.s.index.runs))*indexRunSize
+	return w.bytes > 0 && w.s.index.f.raw >= w.bytes || w.size > 0 && stored >= w.size
+}
 
 // pending finds the points that the batch is to hold: those of its transactions, and those that were named for the
 // one before only after it was shipped.

@@ -114,7 +114,7 @@ func TestBatchesAreTheTrail(t *testing.T) {
 			if err := tr.Refresh(); err != nil {
 				t.Fatal(err)
 			}
-			o := &journal.BatchOptions{Bytes: int64(rnd.IntN(3) * rnd.IntN(2000))}
+			o := &journal.BatchOptions{Bytes: int64(rnd.IntN(3) * rnd.IntN(2000)), Size: int64(rnd.IntN(3) * rnd.IntN(2000))}
 			if last := w.Committed().TXID; prev != nil && rnd.IntN(4) == 0 && last > 0 {
 				o.To = prev.Last + journal.TXID(rnd.IntN(3))
 			}

@@ -38,15 +38,12 @@ func (t *Trail) beforeTime(v *view, at Time) (TXID, error) {
 	n := sort.Search(len(names), func(i int) bool { return names[i] > v.first })
 	var failed error
 	i := sort.Search(n, func(i int) bool { // the first that begins after at
-		o, err := openHeader(t.fs, t.dir, segmentName(names[i]), readOnly, segmentMagic, t.id.Load(), names[i])
+		before, err := t.timeBefore(names, i)
 		if err != nil {
 			failed = err
 			return true
 		}
-		if err := o.f.Close(); err != nil {
-			failed = err
-		}
-		return o.hdr.before.time > at
+		return before > at
 	})
 	if failed != nil || i == 0 {
 		return first, failed
@@ -61,11 +58,30 @@ func (t *Trail) beforeTime(v *view, at Time) (TXID, error) {
 		if err != nil {
 			return 0, joinClose(err, o.f)
 		}
-		if k := sort.Search(len(f.units), func(k int) bool { return f.units[k].time > at }); k < len(f.units) {
+		k := sort.Search(len(f.units), func(k int) bool { return f.units[k].time > at })
+		switch {
+		case k == 0 && f.firstTime <= at: // so nothing before it is wanted
+			return id, o.f.Close()
+		case k < len(f.units):
 			id = f.units[k].first
-		} else {
+		default:
 			id = f.last.txid
 		}
 	}
 	return max(first, id-1), o.f.Close()
+}
+
+// timeBefore is the time of the transaction before a segment: that of the last in the one before it, where that is known
+// without opening it, else as its own header says.
+func (t *Trail) timeBefore(names []TXID, i int) (Time, error) {
+	if i > 0 {
+		t.mu.Lock()
+		m := t.sealed[names[i-1]]
+		t.mu.Unlock()
+		if m != nil && m.info.Last+1 == names[i] {
+			return m.info.LastTime, nil
+		}
+	}
+	st, err := t.before(names[i])
+	return st.time, err
 }

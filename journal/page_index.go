@@ -17,6 +17,9 @@ const maxRuns = 2 << 20
 // maxIndex bounds the encoded index for the same reason: with the rest it must fit in maxFooter.
 const maxIndex = maxFooter / 2
 
+// indexRunSize is about what a run takes in the encoded index, in bytes, before that is compressed.
+const indexRunSize = 4
+
 // pageRun says that a unit patches the pages from first up to but not including end.
 type pageRun struct{ first, end, unit uint32 }
 

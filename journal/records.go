@@ -59,6 +59,10 @@ type recordCursor struct {
 }
 
 func (c *recordCursor) run(from, to TXID) error {
+	if c.t.reading != nil {
+		c.t.reading(to)
+		defer c.t.reading(0)
+	}
 	for from <= to {
 		o, err := c.open(from)
 		if err != nil {

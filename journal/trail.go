@@ -22,6 +22,10 @@ type ReadOptions struct {
 	// Catalog, if set, says what is known of a sealed segment without opening it, as its footer would. Window,
 	// Segments and Points then open only those that it does not know enough of.
 	Catalog func(first TXID) (Listed, bool)
+
+	// Reading, if set, is told when transactions begin to be read one after the other, up to which, and with 0 that this
+	// has ended: for whoever fetches files before they are asked for. Several may be read at the same time.
+	Reading func(to TXID)
 }
 
 // Listed is what a catalog says of a sealed segment.
@@ -39,6 +43,7 @@ type Trail struct {
 	dir     string
 	damaged bool // ReadOptions.Damaged
 	catalog func(TXID) (Listed, bool)
+	reading func(to TXID)
 	id      atomic.Pointer[Identity] // replaced by reopen
 
 	mu     sync.Mutex // for what follows
@@ -55,7 +60,7 @@ type Trail struct {
 func Open(dir string, o *ReadOptions) (*Trail, error) {
 	t := &Trail{fs: durable.OS, dir: dir, sealed: map[TXID]*segmentMeta{}}
 	if o != nil {
-		t.damaged, t.catalog = o.Damaged, o.Catalog
+		t.damaged, t.catalog, t.reading = o.Damaged, o.Catalog, o.Reading
 		if o.FS != nil {
 			t.fs = o.FS
 		}

@@ -109,6 +109,50 @@ func TestTheHourThatRuns(t *testing.T) {
 	}
 }
 
+// Many batches of the hour that runs are merged before it is over, and with what came later when it is: so a restore
+// takes few requests at any time, and every state is there all along.
+func TestManyInTheHourThatRuns(t *testing.T) {
+	p := newPrimary(t, 24)
+	p.now = p.now.Truncate(time.Hour).Add(time.Hour)
+	level := func(prefix string) (n int) {
+		keys, _ := objects(t, p.store)
+		for _, key := range keys {
+			if strings.HasPrefix(key, "00000001/"+prefix) {
+				n++
+			}
+		}
+		return n
+	}
+	merged := func(what string, batches, segments int) {
+		t.Helper()
+		p.run(archive.Retention{})
+		p.run(archive.Retention{}) // what was replaced goes with the next run
+		if a, b := level("0/"), level("1/"); a != batches || b != segments {
+			t.Errorf("%s: %d batches and %d segments, want %d and %d", what, a, b, batches, segments)
+		}
+	}
+	p.live(640, time.Second)
+	merged("64 batches", 0, 1)
+	p.live(630, time.Second)
+	merged("63 more", 63, 1)
+	p.live(10, time.Second)
+	merged("64 more", 0, 2)
+	m := new(objstore.Meter)
+	r, err := archive.Open(t.Context(), objstore.Metered(p.store, m), nil)
+	p.check(err)
+	if _, err := apply.HydrateTo(t.Context(), r.Trail, new(bytes.Buffer), apply.AtTXID(p.last()-5), nil); err != nil || m.Requests() > 8 {
+		t.Errorf("%d requests for a restore, %v", m.Requests(), err)
+	}
+	p.check(r.Close())
+	p.live(5, time.Second)
+	p.now = p.now.Truncate(time.Hour).Add(time.Hour)
+	merged("the hour is over", 0, 1)
+	merged("nothing to do", 0, 1)
+	if got := p.restorable(); len(got) != int(p.last()) {
+		t.Errorf("%d states of %d", len(got), p.last())
+	}
+}
+
 // A merged object that is gone is a gap, although the head names it; one that was cut is found out as well. Nothing is
 // planned there.
 func TestMergedObjectIsGone(t *testing.T) {

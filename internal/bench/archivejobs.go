@@ -138,9 +138,9 @@ func oltpRows(conn *sqlite3.Conn) (int, error) {
 	return s.ColumnInt(0), s.Err()
 }
 
-// shipJob is the sidecar: it ships the trail until its input ends, and then what is left. With the VFS "watch" it
+// shipJob is the sidecar: it ships the trail until its input ends, and then what is left, as pagetrail ship does. With the VFS "watch" it
 // captures what the writer commits, too.
-func shipJob(j *job) (map[string]float64, error) {
+func shipJob(j *job) (_ map[string]float64, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
@@ -158,7 +158,17 @@ func shipJob(j *job) (map[string]float64, error) {
 		go func() { watched <- watch(ctx, w) }()
 	}
 	fmt.Println() // for whoever waits until it has begun
-	r, err := ship.Run(ctx, j.DB+"-pagetrail", &o)
+	s, err := ship.Open(j.DB+"-pagetrail", &o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	for err == nil {
+		var wait time.Duration
+		if wait, err = s.Step(ctx); err == nil {
+			err = objstore.Sleep(ctx, wait)
+		}
+	}
 	if !errors.Is(err, context.Canceled) {
 		return nil, fmt.Errorf("ended early: %w", err)
 	}
@@ -167,11 +177,10 @@ func shipJob(j *job) (map[string]float64, error) {
 			return nil, err
 		}
 	}
-	o.Once = true
-	rest, err := ship.Run(context.Background(), j.DB+"-pagetrail", &o)
+	err = s.Drain(context.Background())
+	r := s.Progress().Result
 	return map[string]float64{
-		"bytes": float64(r.Bytes + rest.Bytes), "transactions": float64(r.Transactions + rest.Transactions),
-		"batches": float64(r.Batches + rest.Batches),
+		"bytes": float64(r.Bytes), "transactions": float64(r.Transactions), "batches": float64(r.Batches),
 	}, err
 }
 

@@ -60,10 +60,10 @@ func newCompact(env *Env) *cobra.Command {
 Restore points are kept whatever their age, and so is the latest transaction. What is
 older than all of these is forgotten: then the history begins with a base, which is
 made if need be. Without any of the three nothing is lost; small objects are merged,
-those of an hour (UTC) once it is over, so that none is merged twice: in an archive that
-is younger there is nothing to do. More may be kept for a while than was asked for, since
-whole hours and days are folded at a time; less never is. Settings under which nothing
-could be restored are refused.
+those of an hour (UTC) once it is over, and before that where 64 wait: in an archive that
+is younger and has fewer there is nothing to do. More may be kept for a while than was
+asked for, since whole hours and days are folded at a time; less never is. Settings under
+which nothing could be restored are refused.
 
 --hold keeps everything up to a moment as it is, in all runs from then on, until
 --release.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -99,6 +100,61 @@ func TestRequestsOfARestore(t *testing.T) {
 	// 20 batches, 6 or 7 pieces of a base, and the question whether there is another batch.
 	if n := calls[objstore.OpGet].Requests; n < 20 || n > 32 || read > 7<<20 {
 		t.Errorf("%d gets, %d bytes", n, read)
+	}
+}
+
+// What batches hold is known from the head, so that those that are not read are not opened; where the store has others
+// than the head knows of, they are opened, and what is missing is a gap.
+func TestBatchesThatAreNotOpened(t *testing.T) {
+	s, dir := shipped(t, 300, 4096)
+	trail, err := journal.Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer trail.Close()
+	want, err := trail.Window(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	window := func() (journal.Window, int64) {
+		t.Helper()
+		m := new(objstore.Meter)
+		r, err := archive.Open(t.Context(), objstore.Metered(s, m), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		w, err := r.Window(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := m.Requests()
+		plan, err := apply.Resolve(t.Context(), r.Trail, apply.AtTime(25_000))
+		if err != nil || plan.Tx.TXID != 25 || plan.Next.TXID != 26 {
+			t.Errorf("at %d, next %v, %v", plan.Tx.TXID, plan.Next, err)
+		}
+		if m.Requests() > n+2 {
+			t.Errorf("%d requests to find a moment in one of 30 batches", m.Requests()-n)
+		}
+		return w, n
+	}
+	// The head, a list, whether there is another batch, and the last; a base, and its transaction.
+	got, n := window()
+	if n > 6 || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%d requests, %+v, want %+v", n, got, want)
+	}
+	const gone, cut = "00000001/0/0000000000000066.seg", "00000001/0/00000000000000ca.seg"
+	for _, key := range []string{gone, cut} {
+		if err := s.Delete(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Put(t.Context(), cut, strings.NewReader(strings.Repeat("cut", 50)), 150); err != nil {
+		t.Fatal(err)
+	}
+	got, n = window()
+	if n > 7 || len(got.Gaps) != 2 || got.Gaps[0].First != 0x66 || got.Gaps[1].First != 0xca || got.Spans[0].Last != 0x65 {
+		t.Errorf("%d requests, %+v", n, got)
 	}
 }
 

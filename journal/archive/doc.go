@@ -10,9 +10,14 @@
 //
 // # Reading
 //
-// [Open] reads the head and one list, and presents the objects to package journal as the directory of a trail. So
+// [Open] reads the head, one list and the last batch, and presents the objects to package journal as the directory of a
+// trail. So
 // everything that reads trails reads archives: hydrate, verify, log. Objects come in pieces as they are needed and
 // stay in a cache of bounded size.
+//
+// What is not read is not opened: the head says what the merged objects and the last batches hold, where a list says
+// which there are. So the window, and which transaction a moment means, mostly cost no request, and a restore one for
+// each object on its way.
 //
 // The name of the batch after the last is always known: it is that of the next transaction. So [journal.Trail.Refresh]
 // follows an archive with one request for that name, and no list.
@@ -55,8 +60,8 @@
 // # Upkeep
 //
 // [Maintain] keeps an archive small: many small objects become one, old transactions are folded into minutes and
-// hours, and in the end forgotten, as a [Retention] says. Objects of an hour are merged when it is over, so that none is
-// merged twice: an archive that is younger stays as it is. It is a plan of steps, written into the head before the first
+// hours, and in the end forgotten, as a [Retention] says. Objects of an hour are merged when it is over, and before that
+// where 64 batches wait: so none is merged more than twice, and fewer are not worth it. It is a plan of steps, written into the head before the first
 // of them, each of which may be done again; so it may be killed anywhere and carried on by anybody, beside the writer
 // and the readers.
 //

@@ -30,13 +30,17 @@ type files struct {
 	head     Head
 	identity []byte
 	cache    cache
+	recent   map[journal.TXID]*Segment // what the head says of batches
 
 	mu    sync.Mutex
 	known map[string]known // objects by the name of the file that they stand for; under mu
 	names []string         // of segments, sorted; under mu
 	last  string           // the segment opened last; under mu
+	turns int              // how many before it were opened in turn; under mu
+	until journal.TXID     // no segment that begins later is fetched ahead; 0: no limit; under mu
 
-	fence string // the file that would come next, when there is a fence and the head does not say so yet; until the trail is open
+	opening bool   // what was not listed is not there; until the trail is open
+	fence   string // the file that would come next, when there is a fence and the head does not say so yet; until the trail is open
 }
 
 // known is an object that is part of the history.
@@ -53,6 +57,12 @@ const identityName = "identity"
 // list fills in what there is now: what the head names, and of each timeline what is not in that.
 func (f *files) list(ctx context.Context, s objstore.Bucket) error {
 	f.known = make(map[string]known)
+	f.recent = make(map[journal.TXID]*Segment)
+	if f.head.Recent != nil {
+		for s := range f.head.Recent.each {
+			f.recent[s.First] = s
+		}
+	}
 	listed := make(map[string]*Segment)
 	for i := range f.head.Segments {
 		seg := &f.head.Segments[i]
@@ -108,13 +118,16 @@ func (f *files) passFence() error {
 // catalog is what the head says of the segment that begins with a transaction.
 func (f *files) catalog(first journal.TXID) (journal.Listed, bool) {
 	s := f.head.superseded(first)
+	if s == nil {
+		s = f.recent[first]
+	}
 	if s == nil || s.First != first {
 		return journal.Listed{}, false
 	}
 	f.mu.Lock()
 	k, ok := f.known[fileName(first)]
 	f.mu.Unlock()
-	if !ok || k.size != s.Size { // it is gone, or another: let it be found out
+	if !ok || k.size != s.Size || k.key != s.Key() { // it is gone, or another: let it be found out
 		return journal.Listed{}, false
 	}
 	info := journal.SegmentInfo{
@@ -173,7 +186,7 @@ func (f *files) OpenFile(path string, _ int, _ fs.FileMode) (durable.File, error
 		return &file{path: path, size: int64(len(f.identity)), r: strings.NewReader(string(f.identity))}, nil
 	}
 	key, ok := f.keyOf(name)
-	if !ok || name == f.fence {
+	if !ok || name == f.fence || f.opening && !f.has(name) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 	}
 	data, size, err := f.cache.get(key, 0)
@@ -196,17 +209,41 @@ func (f *files) OpenFile(path string, _ int, _ fs.FileMode) (durable.File, error
 	return &file{path: path, size: size, r: &object{&f.cache, key, size}}, nil
 }
 
-// readAhead fetches the batches after name when the one opened before it was its predecessor.
+// has says that an object is known.
+func (f *files) has(name string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.known[name]
+	return ok
+}
+
+// reading is told up to which transaction is being read; 0: nobody says.
+func (f *files) reading(to journal.TXID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.until = to
+}
+
+// readAhead fetches the batches after name when those opened before it were its predecessors: the more of these, the
+// more batches, but none that is not going to be read.
 func (f *files) readAhead(name string) {
 	f.mu.Lock()
 	i, ok := slices.BinarySearch(f.names, name)
-	inTurn := ok && i > 0 && f.names[i-1] == f.last
+	if inTurn := ok && i > 0 && f.names[i-1] == f.last; inTurn {
+		f.turns++
+	} else if ok && name != f.last {
+		f.turns = 0
+	}
 	if ok {
 		f.last = name
 	}
 	var next []string
-	if inTurn {
-		for _, n := range f.names[i+1 : min(i+1+ahead, len(f.names))] {
+	if ok && f.turns > 0 {
+		n := min(1<<min(f.turns-1, 8), ahead)
+		for _, n := range f.names[i+1 : min(i+1+n, len(f.names))] {
+			if first, _ := parse(n, segmentSuffix); f.until > 0 && first > f.until {
+				break
+			}
 			next = append(next, f.known[n].key)
 		}
 	}

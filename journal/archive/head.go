@@ -26,6 +26,8 @@ type Head struct {
 	Writer Holder `json:"writer"`
 	// Next is a hint: all batches that begin before it are there. The last is found from it.
 	Next journal.TXID `json:"next"`
+	// Recent batches, and what their footers say: a help for readers, which may be missing or end earlier.
+	Recent *Recent `json:"recent,omitempty"`
 	// Lines are the timelines, in the order in which they began.
 	Lines []Line `json:"timelines"`
 	// Segments above level 0 that belong to the history, ascending. A batch within one of them is superseded.
@@ -77,7 +79,12 @@ type Segment struct {
 }
 
 // Key of the object below the prefix.
-func (s *Segment) Key() string { return segmentKey(s.Timeline, s.Level, s.First, s.Last) }
+func (s *Segment) Key() string {
+	if s.Level == 0 {
+		return batchKey(s.Timeline, s.First)
+	}
+	return segmentKey(s.Timeline, s.Level, s.First, s.Last)
+}
 
 // Holder is who writes an archive.
 type Holder struct {
@@ -148,6 +155,9 @@ func (h *Head) check() error {
 			return fmt.Errorf("segment of transactions %d to %d", s.First, s.Last)
 		}
 		end = s.Last
+	}
+	if err := h.Recent.check(h); err != nil {
+		return err
 	}
 	return h.checkPlan()
 }

@@ -10,6 +10,9 @@ import (
 const (
 	// mergeBytes is about the most that is merged into one object.
 	mergeBytes = 64 << 20
+	// mergeSoon is how many batches of the hour that runs are merged before it is over: each that waits costs whoever
+	// restores a request, and each that is merged is written twice more.
+	mergeSoon = 64
 	// planKeys bounds the objects that one plan deletes by name, since it is in the head.
 	planKeys = 2000
 	// thinDays: of bases that are older than every transaction is kept for, one is kept in so many days.
@@ -102,6 +105,9 @@ func (p *planner) fold() {
 				c = nil
 			}
 		}
+		if c == nil && s.level == 0 {
+			c = &running
+		}
 		same := len(group) > 0 && c == of && c != nil && c.end(s.LastTime) == c.end(group[0].LastTime) && size+s.Size <= mergeBytes
 		if !same {
 			flush()
@@ -118,7 +124,12 @@ func (p *planner) group(c *class, group []placed) {
 		return
 	}
 	lower := slices.ContainsFunc(group, func(s placed) bool { return s.level < c.level })
-	if !lower || c.level == levelMerged && len(group) == 1 {
+	switch {
+	case c == &running && len(group) < mergeSoon:
+		return
+	case c.level == levelMerged && len(group) == 1:
+		return
+	case c.level > levelMerged && !lower:
 		return
 	}
 	s := Step{

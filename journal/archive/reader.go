@@ -81,8 +81,9 @@ func (f *files) open(ctx context.Context, s objstore.Bucket, name string) (*jour
 			Hint: "held by " + f.head.Writer.String() + "; wait for its first batch",
 		}
 	}
-	t, err := journal.Open(name, &journal.ReadOptions{FS: f, Catalog: f.catalog})
-	f.fence = "" // whoever looks for more is told
+	f.opening = true
+	t, err := journal.Open(name, &journal.ReadOptions{FS: f, Catalog: f.catalog, Reading: f.reading})
+	f.opening, f.fence = false, "" // whoever looks for more is told
 	return t, err
 }
 

@@ -77,6 +77,10 @@ var classes = [...]class{
 	levelPoints:  {levelPoints, -1, 360 * dayUS},
 }
 
+// running is for batches of the hour that runs: many become a segment, which is merged with the others of its hour when
+// that is over.
+var running = class{levelMerged, 0, hourUS}
+
 // end is when the bucket of a moment ends.
 func (c *class) end(t journal.Time) journal.Time {
 	return journal.Time((int64(t)/c.bucket + 1) * c.bucket)

@@ -155,6 +155,7 @@ func (h *Head) replace(g Segment) {
 		i = len(out)
 	}
 	h.Segments = slices.Insert(out, i, g)
+	h.Recent = h.Recent.after(g.Last)
 }
 
 // at makes the pages of a transaction, or goes on from those of the step before.

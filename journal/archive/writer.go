@@ -15,7 +15,7 @@ import (
 )
 
 // HintEvery is how many batches are shipped between two swaps of the head. They keep the search for the last batch
-// short, and tell a writer that lost the archive without noticing.
+// short, spare readers the batches that they do not need, and tell a writer that lost the archive without noticing.
 const HintEvery = 32
 
 // HeldError says that the archive has another writer now. It is a journal.ErrLocked.
@@ -67,8 +67,8 @@ type Writer struct {
 	tag   objstore.Tag // empty: there was no head
 	next  *Head        // what the head becomes with Claim, when the trail begins a new timeline
 	id    string
-	since int       // batches since the head was swapped
-	sure  time.Time // when the head was last known to be ours
+	fresh []*journal.Batch // put since the head was told
+	sure  time.Time        // when the head was last known to be ours
 }
 
 // sureFor is how long a writer trusts that it holds the archive without looking at the head. Names of batches that
@@ -287,7 +287,7 @@ func (w *Writer) swap(ctx context.Context, h Head) error {
 	if err != nil {
 		return err
 	}
-	w.head, w.tag, w.next, w.since, w.sure = h, tag, nil, 0, time.Now()
+	w.head, w.tag, w.next, w.sure = h, tag, nil, time.Now()
 	return nil
 }
 
@@ -314,22 +314,27 @@ func (w *Writer) PutBatch(ctx context.Context, b *journal.Batch, body io.ReaderA
 		}
 	}
 	if err == nil {
-		w.since++
+		if w.fresh = append(w.fresh, b); len(w.fresh) > recentMost { // the head could not be told for long
+			w.fresh = w.fresh[1:]
+		}
 	}
 	return err
 }
 
-// Hint tells the head how far the archive is, once in so many batches, or now. It is not needed for anything to be
-// right: an error that is no HeldError may be passed over.
+// Hint tells the head how far the archive is, and what its last batches hold, once in so many batches, or now. It is not
+// needed for anything to be right: an error that is no HeldError may be passed over.
 func (w *Writer) Hint(ctx context.Context, next journal.TXID, now bool) error {
-	if w.since == 0 || w.since < HintEvery && !now {
+	if len(w.fresh) == 0 || len(w.fresh) < HintEvery && !now {
 		return nil
 	}
 	h := w.head
-	h.Next = next
+	h.Next, h.Recent = next, h.Recent.with(h.Timeline, w.fresh)
 	err := w.swap(ctx, h)
 	if errors.Is(err, objstore.ErrConflict) {
 		return w.held(ctx)
+	}
+	if err == nil {
+		w.fresh = nil
 	}
 	return err
 }

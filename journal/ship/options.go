@@ -25,8 +25,9 @@ type Options struct {
 	Once bool
 	// Interval is how long a transaction waits for others to share its batch; default 1 s.
 	Interval time.Duration
-	// BatchBytes of the trail's tail end the wait, and of patches, uncompressed, a batch; default 1 MiB. A batch that
-	// holds a large transaction is larger.
+	// BatchBytes is about how large a batch becomes, as it is stored; as soon as there is so much to ship, by the
+	// compression of the batch before, it is not waited any longer. Default 1 MiB, which readers fetch with one request.
+	// A batch that holds a large transaction is larger.
 	BatchBytes int64
 	// Poll is how often the trail is looked at, which costs two calls of the system; default 100 ms.
 	Poll time.Duration

@@ -83,7 +83,15 @@ func (s *Shipper) due() bool {
 		return true
 	}
 	tail := s.trail.Tail()
-	return s.opt.Clock.Now().Sub(s.waiting) >= s.opt.Interval || tail.First > s.next() || tail.Size-s.seen >= s.opt.BatchBytes
+	return s.opt.Clock.Now().Sub(s.waiting) >= s.opt.Interval || tail.First > s.next() || s.stored(tail.Size-s.seen) >= s.opt.BatchBytes
+}
+
+// stored is about what so many bytes of the trail's tail, which is not compressed, take in a batch.
+func (s *Shipper) stored(n int64) int64 {
+	if s.prev == nil || s.prev.RawBytes <= 0 {
+		return n
+	}
+	return int64(float64(n) * min(float64(s.prev.Size)/float64(s.prev.RawBytes), 1))
 }
 
 func (s *Shipper) behind(last journal.TXID) error {
@@ -196,7 +204,7 @@ func (s *Shipper) ship(ctx context.Context, to journal.TXID) (err error) {
 		err = errors.Join(err, s.spool.Close())
 		s.spool = nil
 	}()
-	b, err := s.trail.WriteBatch(ctx, s.spool, s.prev, s.from, &journal.BatchOptions{Bytes: s.opt.BatchBytes, To: to})
+	b, err := s.trail.WriteBatch(ctx, s.spool, s.prev, s.from, &journal.BatchOptions{Size: s.opt.BatchBytes, To: to})
 	if err != nil {
 		return err
 	}

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/pagetrail/pagetrail/diff"
 	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/archive"
 	"github.com/pagetrail/pagetrail/journal/objstore"
@@ -154,6 +156,48 @@ func TestRequests(t *testing.T) {
 	if len(at) < 5 || at[1] < time.Hour+900*time.Millisecond || at[1] > time.Hour+1200*time.Millisecond ||
 		at[2] > 2*time.Hour+100*time.Millisecond || at[len(at)-1] > 2*time.Hour+1200*time.Millisecond {
 		t.Errorf("batches left at %v", at)
+	}
+	p.checkArchive(s, p.last(), 3)
+}
+
+// Batches are as large as they may be as they are stored, however much of the trail that is; and what waits is judged in
+// the same way.
+func TestBatchesAreFilled(t *testing.T) {
+	p := newPrimary(t, 25)
+	p.commit(1)
+	text := func(n int) { // of words, which compress well
+		for range n {
+			old, page := p.pages[0], make([]byte, 0, pageSize+20)
+			for len(page) < pageSize {
+				page = fmt.Appendf(page, "word%d ", p.rnd.IntN(500))
+			}
+			p.pages[0] = page[:pageSize]
+			body, kept := p.enc.Encode(diff.Body{}, pageSize, []diff.Page{{No: 1, Old: old, New: p.pages[0]}})
+			p.add(body, kept, journal.Ordinary)
+		}
+	}
+	const size = 64 << 10
+	s, c := new(mem.Store), new(clock)
+	ctx, stop := context.WithCancel(t.Context())
+	var batches []journal.Batch
+	var at []time.Duration
+	c.at(time.Minute, func() { text(100) })
+	c.at(time.Hour, func() { text(200) })    // more than a batch may have, and less when it is compressed: it waits
+	c.at(2*time.Hour, func() { text(2000) }) // several batches, which do not
+	c.at(3*time.Hour, stop)
+	_, err := ship.Run(ctx, p.dir, &ship.Options{Store: s, Clock: c, BatchBytes: size, Events: ship.Events{Batch: func(b journal.Batch) {
+		batches, at = append(batches, b), append(at, c.now)
+	}}})
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if len(batches) < 6 || at[2] < time.Hour+900*time.Millisecond || at[3] > 2*time.Hour+100*time.Millisecond {
+		t.Fatalf("%d batches left at %v", len(batches), at)
+	}
+	for i, b := range batches[2:] {
+		if b.Size > size || i > 0 && i < len(batches)-3 && (b.Size < size/2 || b.RawBytes < size*3/2) {
+			t.Errorf("batch of %d bytes, %d of patches", b.Size, b.RawBytes)
+		}
 	}
 	p.checkArchive(s, p.last(), 3)
 }
