@@ -133,7 +133,7 @@ var rooms = []room{
 
 	{path: "internal/config", leaf: true, why: "it reads settings and knows nobody who has them"},
 	{
-		path: "internal/sidecar", may: []string{"vfs", "journal", "journal/archive", "journal/objstore", "journal/objstore/mem", "journal/objstore/file", "journal/ship", "internal/durable", "apply"},
+		path: "internal/sidecar", may: []string{"vfs", "internal/replica", "journal", "journal/archive", "journal/objstore", "journal/objstore/mem", "journal/objstore/file", "journal/ship", "internal/durable", "apply"},
 		why: "it does for many databases what vfs.Watch and ship.Run do for one",
 	},
 	{
@@ -142,7 +142,7 @@ var rooms = []room{
 	},
 	{path: "internal/metrics", may: []string{"internal/sidecar", "journal", "journal/objstore"}, why: "it shows how a sidecar is doing, and changes nothing"},
 	{
-		path: "internal/cli", may: append([]string{"internal/web", "internal/demo", "internal/retry", "internal/durable", "internal/config", "internal/sidecar", "internal/metrics", "internal/doctor"}, public...),
+		path: "internal/cli", may: append([]string{"internal/web", "internal/demo", "internal/retry", "internal/durable", "internal/replica", "internal/config", "internal/sidecar", "internal/metrics", "internal/doctor"}, public...),
 		why: "the one place that knows everyone, save the engine behind the VFS: that is vfs's to offer",
 	},
 	{path: "cmd/...", may: []string{"internal/cli"}, why: "main is ten lines; what it does is in internal/cli"},

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pagetrail/pagetrail/internal/durable"
+	"github.com/pagetrail/pagetrail/internal/replica"
 	"github.com/pagetrail/pagetrail/internal/sidecar"
 	"github.com/pagetrail/pagetrail/internal/ui"
 	"github.com/pagetrail/pagetrail/journal"
@@ -57,7 +58,8 @@ write to them.
 
 An archive has one writer. Who claims it last is the holder; the one before stops and
 says who that is, and what it did not ship stays in its trail. Trails of different
-histories never share an archive.
+histories never share an archive. The trail of a replica is shipped to a prefix of its
+own; the archive of its primary it claims only once it was promoted.
 
 URL parameters of s3: region, endpoint (https://HOST of another service than Amazon's)
 and path-style=true. Credentials come from AWS_ACCESS_KEY_ID and its companions, the
@@ -107,7 +109,8 @@ func (o *shipOptions) run(ctx context.Context, env *Env) error {
 	defer s.Close()
 	result, err := ship.Run(ctx, dir, &ship.Options{
 		Store: s, Archive: storeName(o.to), Name: o.name, Once: o.once, Interval: o.interval,
-		Sync: func(context.Context) error { return syncPrimary(durable.OS, dir) }, Events: o.events(env),
+		Replica: func() bool { return replica.Is(databaseOf(dir)) },
+		Sync:    func(context.Context) error { return syncPrimary(durable.OS, dir) }, Events: o.events(env),
 	})
 	if o.json {
 		if e := writeJSON(env.Out, newShipJSON(o.to, result)); err == nil {

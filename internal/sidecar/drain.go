@@ -4,11 +4,18 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/pagetrail/pagetrail/journal/archive"
+	"github.com/pagetrail/pagetrail/journal/objstore"
+	"github.com/pagetrail/pagetrail/vfs"
 )
 
 // drain ships what there is, for at most Options.Grace.
 func (s *Sidecar) drain(ctx context.Context, stop context.CancelFunc) error {
 	s.log.Info("ending: shipping what there is", "grace", s.opt.Grace)
+	if !s.ready.Load() { // it was ended before the databases were looked for
+		s.find()
+	}
 	graced, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opt.Grace)
 	defer cancel()
 	defer context.AfterFunc(graced, stop)() // ends what the workers do
@@ -53,13 +60,10 @@ func (s *Sidecar) drainSome(ctx context.Context, pending map[*entry]bool) {
 		if e.ship.busy || e.watch.busy {
 			continue
 		}
-		if e.watcher != nil {
+		if e.src.Capture && !e.caught {
 			if s.watch.free > 0 {
-				e.watch.do = func(context.Context) (time.Duration, error) {
-					_, err := e.watcher.Step()
-					_, cerr := s.closeWatch(e)
-					return 0, errors.Join(err, cerr)
-				}
+				e.caught = true
+				e.watch.do = func(context.Context) (time.Duration, error) { return 0, s.catchLast(ctx, e) }
 				s.watch.give(&e.watch)
 			}
 			continue
@@ -70,6 +74,19 @@ func (s *Sidecar) drainSome(ctx context.Context, pending map[*entry]bool) {
 			s.ship.give(&e.ship)
 		}
 	}
+}
+
+// catchLast records what was committed, also of a database that nobody has watched yet, and closes the watcher.
+func (s *Sidecar) catchLast(ctx context.Context, e *entry) error {
+	_, err := s.stepWatch(e)
+	for e.watcher != nil && err == nil {
+		if _, err = e.watcher.Step(); err == nil || !vfs.Busy(err) {
+			break
+		}
+		err = objstore.Sleep(ctx, 10*time.Millisecond)
+	}
+	_, cerr := s.closeWatch(e)
+	return errors.Join(err, cerr)
 }
 
 func (s *Sidecar) drainOne(ctx context.Context, e *entry) error {
@@ -88,7 +105,8 @@ func (s *Sidecar) drainOne(ctx context.Context, e *entry) error {
 // drained takes a task back at the end.
 func (s *Sidecar) drained(t *task, pending map[*entry]bool, left *UnshippedError) {
 	e := t.e
-	if t.err != nil && e.stage == leaving {
+	// A replica has no transactions of its own; and of a file that is gone there is nothing to record.
+	if t.err != nil && (e.stage == leaving || t == &e.watch) && !errors.Is(t.err, archive.ErrReplica) && !errors.Is(t.err, vfs.ErrMoved) {
 		left.add(e, t.err)
 	}
 	if t == &e.ship && e.stage == leaving {

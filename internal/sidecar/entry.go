@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pagetrail/pagetrail/internal/durable"
+	"github.com/pagetrail/pagetrail/internal/replica"
 	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/archive"
 	"github.com/pagetrail/pagetrail/journal/objstore"
@@ -38,6 +39,7 @@ type entry struct {
 	gone    bool      // from the sources, or from the disk
 	stopped bool      // there is no going on
 	ailing  bool      // a task failed, and the other is still under way
+	caught  bool      // at the end: its last commits were recorded
 	quiet   time.Time // since when nothing changed
 	retry   time.Time // when at rest for an error: not before
 	marked  bool
@@ -138,6 +140,7 @@ func (s *Sidecar) openShipper(ctx context.Context, e *entry) (err error) {
 	}
 	e.shipper, err = ship.Open(e.trail, &ship.Options{
 		Store: store, Trusted: true, Archive: e.archive(), Name: s.opt.Name,
+		Replica:  func() bool { return replica.Is(e.path) },
 		Interval: s.opt.Interval, BatchBytes: s.opt.Batch, Keep: e.src.Keep,
 		Sync: func(context.Context) error { return SyncPrimary(durable.OS, e.path, e.trail) }, Events: s.events(e),
 	})

@@ -3,12 +3,14 @@ package sidecar
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/pagetrail/pagetrail/internal/durable"
+	"github.com/pagetrail/pagetrail/journal/archive"
 	"github.com/pagetrail/pagetrail/vfs"
 )
 
@@ -237,12 +239,15 @@ func (s *Sidecar) failed(e *entry, err error, now time.Time) {
 	default:
 		e.retry = now.Add(s.opt.Retry)
 	}
-	state := Failed
-	if e.stopped {
+	state, level := Failed, slog.LevelError
+	switch {
+	case e.stopped:
 		state = Stopped
+	case errors.Is(err, archive.ErrReplica): // until it is promoted
+		state, level = Waiting, slog.LevelWarn
 	}
 	if err != nil && err.Error() != e.status.Error {
-		s.log.Error("a database is not shipped", "database", e.path, "archive", e.archive(), "stopped", e.stopped, "err", err)
+		s.log.Log(context.Background(), level, "a database is not shipped", "database", e.path, "archive", e.archive(), "stopped", e.stopped, "err", err)
 	}
 	s.tell(e, state, err)
 	e.ailing = true

@@ -16,6 +16,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/pagetrail/pagetrail/apply"
+	"github.com/pagetrail/pagetrail/internal/replica"
 	"github.com/pagetrail/pagetrail/internal/sidecar"
 	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/archive"
@@ -368,5 +369,86 @@ func TestMissing(t *testing.T) {
 		if n := strings.Count(log.String(), want); n != 1 {
 			t.Errorf("%q is said %d times: %s", want, n, log.String())
 		}
+	}
+}
+
+// TestEndedAtOnce: ended before it has looked for databases, it looks for them, records what was committed, and ships
+// it; without a store it says that it did not.
+func TestEndedAtOnce(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.open("a.db", "vfs=pagetrail"), w.open("b.plain", "")
+	sources := []sidecar.Source{{Glob: filepath.Join(w.dir, "*.db")}, {Path: filepath.Join(w.dir, "b.plain"), Capture: true}}
+	w.exec(a, schema)
+	w.exec(b, schema)
+	over := func(grace time.Duration) error {
+		o := sidecar.Options{Sources: sources, Grace: grace, Open: func(context.Context, string) (objstore.Store, error) {
+			return objstore.Faulty(w.store, &w.faults), nil
+		}}
+		for i := range sources {
+			sources[i].To, sources[i].Key = "mem://store", key
+		}
+		s, err := sidecar.New(t.Context(), &o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		return errors.Join(s.Run(ended), s.Close())
+	}
+	if err := over(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	w.same("a.db")
+	w.same("b.plain")
+	w.exec(a, "INSERT INTO t(a) VALUES(2)")
+	w.exec(b, "INSERT INTO t(a) VALUES(2)")
+	w.faults.Decide = func(int, objstore.Call) objstore.Outcome { return objstore.Refuse }
+	left, ok := errors.AsType[*sidecar.UnshippedError](over(50 * time.Millisecond))
+	if !ok || left.Count != 2 {
+		t.Errorf("without a store it ended with %v", left)
+	}
+	w.faults.Decide = func(int, objstore.Call) objstore.Outcome { return objstore.Pass }
+	if err := over(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	w.same("a.db")
+	w.same("b.plain")
+}
+
+// TestReplica: a replica's trail is not shipped to its primary's archive, which is no reason to say that something was
+// left; once it is promoted it is.
+func TestReplica(t *testing.T) {
+	w := newWorld(t)
+	a := w.open("a.db", "vfs=pagetrail")
+	w.exec(a, schema)
+	source := sidecar.Source{Path: filepath.Join(w.dir, "a.db")}
+	w.start(nil, source)
+	w.atRest(1)
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	_, before := w.archived("a.db")
+	w.exec(a, "INSERT INTO t(a) VALUES(2)")
+	if err := replica.Begin(source.Path, replica.Mark{}, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	w.start(func(o *sidecar.Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) }, source)
+	w.until("refused", func(st *sidecar.Status) bool {
+		return st.States[sidecar.Waiting] == 1 && strings.Contains(st.List[0].Error, "promote")
+	})
+	if err := w.stop(); err != nil {
+		t.Error(err)
+	}
+	if _, last := w.archived("a.db"); last != before || strings.Count(log.String(), "WARN") != 1 || strings.Contains(log.String(), "ERROR") {
+		t.Errorf("shipped up to %d, and said %s", last, log.String())
+	}
+	if err := os.Remove(source.Path + replica.Suffix); err != nil {
+		t.Fatal(err)
+	}
+	w.start(nil, source)
+	w.atRest(1)
+	if last := w.same("a.db"); last <= before {
+		t.Errorf("promoted, it shipped up to %d", last)
 	}
 }

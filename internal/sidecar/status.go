@@ -17,7 +17,7 @@ type State string
 
 // The states.
 const (
-	Waiting State = "waiting" // there is no trail yet
+	Waiting State = "waiting" // there is no trail yet; or it is a replica, which is not shipped to its primary's archive
 	Active  State = "active"
 	Resting State = "resting" // everything is shipped, and nothing happens
 	Failed  State = "failed"  // tried again later

@@ -91,6 +91,8 @@ type Holder struct {
 	ID    string       `json:"id"`    // drawn at random by each Writer
 	Name  string       `json:"name"`  // for people: machine, process, trail
 	Since journal.Time `json:"since"` // by the holder's clock
+	// Replica says that it is a replica, which ships to an archive of its own.
+	Replica bool `json:"replica,omitempty"`
 }
 
 func (h Holder) String() string {

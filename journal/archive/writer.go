@@ -52,6 +52,9 @@ type WriterOptions struct {
 	Identity journal.Identity
 	// Name of the writer, for whoever loses or finds the archive held.
 	Name string
+	// Replica says that the trail is that of a replica: it may begin an archive and go on with one that a replica began,
+	// and claims none that a primary writes. See ErrReplica.
+	Replica bool
 	// ID of the writer; default drawn at random. One that a takeover wrote down tells it later whether it won.
 	ID string
 }
@@ -252,7 +255,11 @@ func (w *Writer) open(ctx context.Context, key string) (*journal.SegmentReader, 
 // errMoved says that the head changed while a new timeline was being prepared from it.
 var errMoved = errors.New("the archive changed while a new timeline was being begun; look again")
 
-// Claim makes this writer the holder, whoever was before. For a trail whose timeline is not in the archive yet, Last
+// ErrReplica says that a replica would have claimed the archive of a primary, whose transactions are all that it has, and
+// would have stopped it. It is a journal.ErrLocked.
+var ErrReplica = fmt.Errorf("a replica claims no primary's archive (%w)", journal.ErrLocked)
+
+// Claim makes this writer the holder, whoever was before; a replica gets ErrReplica where that was a primary. For a trail whose timeline is not in the archive yet, Last
 // must have been called.
 func (w *Writer) Claim(ctx context.Context) error {
 	for {
@@ -263,7 +270,13 @@ func (w *Writer) Claim(ctx context.Context) error {
 			}
 			h = *w.next
 		}
-		h.Writer = Holder{ID: w.id, Name: w.opt.Name, Since: journal.TimeOf(time.Now())}
+		if was := h.Writer; w.opt.Replica && was.ID != "" && !was.Replica {
+			return &journal.Error{
+				Path: w.opt.Archive, Offset: -1, Err: fmt.Errorf("the archive is held by %s: %w", was, ErrReplica),
+				Hint: "make it the primary with pagetrail promote, or ship it to a prefix of its own",
+			}
+		}
+		h.Writer = Holder{ID: w.id, Name: w.opt.Name, Since: journal.TimeOf(time.Now()), Replica: w.opt.Replica}
 		err := w.swap(ctx, h)
 		if err == nil {
 			return w.fence(ctx)

@@ -21,6 +21,9 @@ type Options struct {
 	Archive string
 	// Name of this writer, which others are told when they find the archive held; default machine, process and trail.
 	Name string
+	// Replica, if set, says whether the trail is that of a replica by now, which is asked before the archive is claimed:
+	// archive.ErrReplica when it is a primary's.
+	Replica func() bool
 	// Once ships what there is, and returns.
 	Once bool
 	// Interval is how long a transaction waits for others to share its batch; default 1 s.

@@ -109,7 +109,9 @@ func (s *Shipper) connect(ctx context.Context) error {
 		}
 		s.probed = true
 	}
-	w, err := archive.OpenWriter(ctx, s.opt.Store, archive.WriterOptions{Archive: s.opt.Archive, Identity: s.trail.Identity(), Name: s.opt.Name})
+	w, err := archive.OpenWriter(ctx, s.opt.Store, archive.WriterOptions{
+		Archive: s.opt.Archive, Identity: s.trail.Identity(), Name: s.opt.Name, Replica: s.opt.Replica != nil && s.opt.Replica(),
+	})
 	if err != nil {
 		return err
 	}
