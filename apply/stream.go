@@ -93,7 +93,7 @@ func (r *reader) send(b *batch) (*batch, bool) {
 func (r *reader) read(ctx context.Context, trail *journal.Trail, from, to journal.TXID) {
 	b, ok := r.next()
 	if from < to {
-		for rec, err := range trail.Records(ctx, from+1) {
+		for rec, err := range trail.RecordsTo(ctx, from+1, to) {
 			if err != nil {
 				b.err = err
 				break

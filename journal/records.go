@@ -17,13 +17,19 @@ import (
 // from = Last+1 yields nothing. Below the first that is held, or beyond Last+1, it yields a *RangeError;
 // where a file is missing, ErrGap; where a file does not continue the one before, ErrDiverged.
 func (t *Trail) Records(ctx context.Context, from TXID) iter.Seq2[*Record, error] {
+	return t.RecordsTo(ctx, from, MaxTXID)
+}
+
+// RecordsTo is Records that ends with the record that holds TXID to, if there are so many. Whoever knows where to end
+// should say so: what lies beyond is then not fetched ahead.
+func (t *Trail) RecordsTo(ctx context.Context, from, to TXID) iter.Seq2[*Record, error] {
 	return func(yield func(*Record, error) bool) {
 		v, err := t.view()
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		for r, err := range t.records(ctx, v, from, v.last.TXID) {
+		for r, err := range t.records(ctx, v, from, min(to, v.last.TXID)) {
 			if !yield(r, err) {
 				return
 			}

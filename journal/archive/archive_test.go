@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -81,25 +82,50 @@ func shipped(t testing.TB, n, size int) (*mem.Store, string) {
 	return s, dir
 }
 
-// What restoring costs: the head, a list, and each object that is needed about once.
+// gets tells of every piece that is asked for.
+type gets struct {
+	objstore.Store
+	got func(key string, off, n int64)
+}
+
+func (s gets) Get(ctx context.Context, key string, off, n int64) (io.ReadCloser, int64, error) {
+	s.got(key, off, n)
+	return s.Store.Get(ctx, key, off, n)
+}
+
+// What restoring costs: the head, a list, the last batch, and what is on the way, in large pieces and none of them twice,
+// also where the base is larger than the cache.
 func TestRequestsOfARestore(t *testing.T) {
-	s, _ := shipped(t, 200, 5<<20)
-	m := new(objstore.Meter)
-	r, err := archive.Open(t.Context(), objstore.Metered(s, m), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	if _, err := apply.HydrateTo(t.Context(), r.Trail, new(bytes.Buffer), apply.AtTXID(150), nil); err != nil {
-		t.Fatal(err)
-	}
-	calls, read := m.Counts()
-	if calls[objstore.OpList].Requests != 1 || calls[objstore.OpLoad].Requests != 1 {
-		t.Errorf("%+v", calls)
-	}
-	// 20 batches, 6 or 7 pieces of a base, and the question whether there is another batch.
-	if n := calls[objstore.OpGet].Requests; n < 20 || n > 32 || read > 7<<20 {
-		t.Errorf("%d gets, %d bytes", n, read)
+	s, _ := shipped(t, 200, 7<<20)
+	for txid, batches := range map[journal.TXID]int{200: 20, 150: 16, 45: 6} {
+		m, mu, pieces := new(objstore.Meter), new(sync.Mutex), map[string]int{}
+		store := objstore.Metered(gets{s, func(key string, off, n int64) {
+			mu.Lock()
+			defer mu.Unlock()
+			for ; n > 0; off, n = off+1<<20, n-1<<20 {
+				pieces[fmt.Sprint(key, " ", off>>20)]++
+			}
+		}}, m)
+		r, err := archive.Open(t.Context(), store, &archive.Options{CacheBytes: 6 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := apply.HydrateTo(t.Context(), r.Trail, new(bytes.Buffer), apply.AtTXID(txid), nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		calls, _ := m.Counts()
+		// Of the base the first piece, the last, and the second, and the other 6 or so in runs of 3.
+		if n := calls[objstore.OpGet].Requests; calls[objstore.OpList].Requests != 1 || calls[objstore.OpLoad].Requests != 1 || n > int64(batches)+6 {
+			t.Errorf("transaction %d: %+v", txid, calls)
+		}
+		for piece, n := range pieces {
+			if n > 1 {
+				t.Errorf("transaction %d: %s was asked for %d times", txid, piece, n)
+			}
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ type cache struct {
 	store objstore.Bucket
 	ctx   context.Context // of all fetches: those who read files have none to give
 	limit int64
-	depth int64 // pieces that are fetched ahead of those that are read one after the other; 0: none
+	depth int64 // pieces that are fetched at once, ahead of those that are read one after the other; 0: none
 
 	fetching sync.WaitGroup // of those fetched ahead
 
@@ -69,17 +69,19 @@ func (c *cache) get(key string, no int64) ([]byte, int64, error) {
 }
 
 // ahead fetches what comes after a piece of an object of that size, when the one before was read too: as many pieces
-// with one request as may be ahead, and again when half of them were read.
+// with one request as may be ahead, and again when few of them are left. What was read a while ago makes room first,
+// since who reads in turn does not come back: so a base does not drive out the batches.
 func (c *cache) ahead(key string, no, size int64) {
 	if c.depth == 0 || no == 0 || !c.has(key, no-1) {
 		return
 	}
+	c.passed(key, no-behind)
 	first := no + 1
 	for c.has(key, first) {
 		first++
 	}
 	pieces := (size + blockBytes - 1) / blockBytes
-	if first > no+c.depth/2+1 || first >= pieces {
+	if first > no+c.depth/4+1 || first >= pieces {
 		return
 	}
 	var run []*block
@@ -96,6 +98,18 @@ func (c *cache) ahead(key string, no, size int64) {
 	c.mu.Unlock()
 	if len(run) > 0 {
 		c.fetching.Go(func() { c.fetchRun(run) })
+	}
+}
+
+// behind is how far several who share the reading of an object may be apart, in pieces.
+const behind = 4
+
+// passed has a piece make room before others.
+func (c *cache) passed(key string, no int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if b := c.blocks[blockKey{key, no}]; b != nil && b.elem != nil {
+		c.recent.MoveToBack(b.elem)
 	}
 }
 

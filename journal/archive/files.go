@@ -22,7 +22,7 @@ import (
 const ahead = 4
 
 // aheadPieces is how many pieces of an object are fetched with one request, when they are read one after the other.
-const aheadPieces = 8
+const aheadPieces = 16
 
 // files presents the objects of an archive as the directory of a trail, for reading. What is a directory or a file
 // elsewhere costs a request here, so it remembers: objects do not change, and names that were seen stay.

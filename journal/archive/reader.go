@@ -57,7 +57,7 @@ func Open(ctx context.Context, s objstore.Store, o *Options) (*Reader, error) {
 func openHead(ctx context.Context, s objstore.Bucket, h Head, o *Options) (*Reader, error) {
 	opt := o.filled()
 	ctx, cancel := context.WithCancel(ctx)
-	f := &files{head: h, cache: cache{store: s, ctx: ctx, limit: opt.CacheBytes, depth: min(aheadPieces, opt.CacheBytes/(4*blockBytes))}}
+	f := &files{head: h, cache: cache{store: s, ctx: ctx, limit: opt.CacheBytes, depth: min(aheadPieces, opt.CacheBytes/(2*blockBytes))}}
 	r := &Reader{head: h, files: f, cancel: cancel}
 	var err error
 	if r.Trail, err = f.open(ctx, s, opt.Name); err != nil {
