@@ -68,15 +68,15 @@ func (c *cache) get(key string, no int64) ([]byte, int64, error) {
 	return b.data, b.size, b.err
 }
 
-// ahead fetches what comes after a piece of an object of that size, when the one before was read too: as many pieces
-// with one request as may be ahead, and again when few of them are left. What was read a while ago makes room first,
+// ahead is told of a piece of an object of that size that is about to be read, and fetches it and what comes after it
+// when the one before was read too: as many pieces with one request as may be ahead, and again when few are left. What was read a while ago makes room first,
 // since who reads in turn does not come back: so a base does not drive out the batches.
 func (c *cache) ahead(key string, no, size int64) {
 	if c.depth == 0 || no == 0 || !c.has(key, no-1) {
 		return
 	}
-	c.passed(key, no-behind)
-	first := no + 1
+	c.passed(key, no-max(c.depth/4, 3)) // several who share the reading may be some pieces apart
+	first := no
 	for c.has(key, first) {
 		first++
 	}
@@ -100,9 +100,6 @@ func (c *cache) ahead(key string, no, size int64) {
 		c.fetching.Go(func() { c.fetchRun(run) })
 	}
 }
-
-// behind is how far several who share the reading of an object may be apart, in pieces.
-const behind = 4
 
 // passed has a piece make room before others.
 func (c *cache) passed(key string, no int64) {

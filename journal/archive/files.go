@@ -22,7 +22,7 @@ import (
 const ahead = 4
 
 // aheadPieces is how many pieces of an object are fetched with one request, when they are read one after the other.
-const aheadPieces = 16
+const aheadPieces = 20
 
 // files presents the objects of an archive as the directory of a trail, for reading. What is a directory or a file
 // elsewhere costs a request here, so it remembers: objects do not change, and names that were seen stay.
@@ -334,6 +334,7 @@ func (o *object) ReadAt(p []byte, off int64) (int, error) {
 		if at >= o.size {
 			return n, io.EOF
 		}
+		o.cache.ahead(o.key, at/blockBytes, o.size)
 		data, size, err := o.cache.get(o.key, at/blockBytes)
 		if err != nil {
 			return n, err
@@ -344,7 +345,6 @@ func (o *object) ReadAt(p []byte, off int64) (int, error) {
 				Err: fmt.Errorf("%d bytes became %d while it was read: %w", o.size, size, journal.ErrCorrupt),
 			}
 		}
-		o.cache.ahead(o.key, at/blockBytes, size)
 		n += copy(p[n:], data[at%blockBytes:])
 	}
 	return n, nil

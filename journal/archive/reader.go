@@ -114,10 +114,10 @@ func load(ctx context.Context, s objstore.Store, name string) (Head, objstore.Ta
 }
 
 // RequestsFor says about how many requests it takes to read so many bytes of an object, one after the other, and how
-// many objects are read at once. The first piece, the last, which has the footer, and the second, which shows that the
-// object is read in turn, are asked for alone; the rest comes in runs.
+// many objects are read at once. The first piece and the last, which has the footer, are asked for alone; the rest comes
+// in runs.
 func RequestsFor(n int64) (requests, atOnce int64) {
-	const alone = 3
+	const alone = 2
 	pieces := max((n+blockBytes-1)/blockBytes, 1)
 	return min(pieces, alone) + (max(pieces-alone, 0)+aheadPieces-1)/aheadPieces, ahead
 }
