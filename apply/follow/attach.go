@@ -18,6 +18,7 @@ func (r *Replica) attach(ctx context.Context) error {
 	w := r.waiter(ctx)
 	steps := []func(context.Context, *waiter) error{
 		r.openDatabase,   // step 2
+		r.adopt,          // step 2
 		r.openLog,        // step 3
 		r.openIndex,      // step 4
 		r.readIndex,      // step 5
@@ -56,6 +57,27 @@ func (r *Replica) openDatabase(_ context.Context, w *waiter) error {
 		_, e := tryLock(f, sqlitefile.PendingByte, 1, unlocked)
 		return ok, errors.Join(err, e)
 	})
+}
+
+// adopt looks, for a file that nothing says was a replica before, whether nobody
+// has it open. Else it may be a primary whose trail is elsewhere, the followed one
+// itself for instance, whose programs would be locked out from now on.
+func (r *Replica) adopt(_ context.Context, w *waiter) error {
+	s, err := openSlots(r.name("-pos"), false, 0, &r.o)
+	if err != nil {
+		return err
+	}
+	known := s != nil && s.last.seq > 0
+	if err := s.close(); err != nil || known {
+		return err
+	}
+	err = w.until("programs have it open, and nothing says that it is a replica", func() (bool, error) {
+		return tryLock(r.db, sqlitefile.SharedFirst, sqlitefile.SharedSize, exclusive)
+	})
+	if err == nil {
+		_, err = tryLock(r.db, sqlitefile.SharedFirst, sqlitefile.SharedSize, shared)
+	}
+	return err
 }
 
 // exclusively runs fn while nobody else holds any lock on the database file.

@@ -31,7 +31,8 @@
 //     there.
 //  2. R is opened and SQLite's SHARED lock taken for life: nobody can change the
 //     journal mode, delete the WAL at the last close, or lock exclusively. A hot
-//     journal beside R is refused: it is SQLite's to roll back.
+//     journal beside R is refused: it is SQLite's to roll back. Without R-pos, R
+//     must be a file that nobody has open: else it may be a primary.
 //  3. Where R's header names a rollback mode and there is no WAL, its header is
 //     written and synced under EXCLUSIVE, at a moment when nobody reads.
 //  4. R-shm is opened by SQLite's dead man's switch, and WAL_WRITE_LOCK taken for

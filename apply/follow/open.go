@@ -24,7 +24,8 @@ var ErrNothing = fmt.Errorf("the source has no transaction yet: %w", journal.Err
 // program changed since, is put right by the next CatchUp.
 //
 // The error is [ErrNothing] while there is nothing to follow; a
-// [journal.ErrLocked] when another follower or a writer is at work; a
+// [journal.ErrLocked] when another follower or a writer is at work, or programs
+// have a file open that was no replica before; a
 // [journal.ErrForeign] for a replica of another database; a
 // [journal.ErrDiverged] when it is ahead of the source or beside it; an
 // [fs.ErrExist] for a file that is no replica.

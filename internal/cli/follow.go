@@ -59,9 +59,9 @@ the replica changes, and are never made to wait. They cannot write: the replica 
 locked for writing as long as it is followed into.
 
 REPLICA is made if it does not exist. If it does, it must be in some state of the
-trail's history, a hydrated copy for instance. Killed at any moment, the next follow
-goes on from there. What another program wrote to it in between is found and put
-right, page by page.
+trail's history, a hydrated copy for instance, and no program may have it open when it
+is followed into for the first time. Killed at any moment, the next follow goes on from
+there. What another program wrote to it in between is found and put right, page by page.
 
 While followed into, REPLICA has REPLICA-wal and REPLICA-shm beside it, which belong
 to it: copy it with SQLite's own means only. When it ends and nobody has the replica

@@ -288,9 +288,9 @@ func frame(kind serve.Kind, last journal.TXID, content []byte) []byte {
 	return append(f.Append(nil), content...)
 }
 
-// forge is a batch of transaction id that says what the real one says, but
-// patches something else.
-func forge(t testing.TB, real *journal.Trail, id journal.TXID) []byte {
+// forge is a batch of transaction id that says what the real one says, but for
+// what edit makes of it and its patches.
+func forge(t testing.TB, real *journal.Trail, id journal.TXID, edit func(*journal.Tx, *[]diff.Page)) []byte {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "forged-pagetrail")
 	if err := os.CopyFS(dir, os.DirFS(real.Dir())); err != nil {
@@ -312,8 +312,9 @@ func forge(t testing.TB, real *journal.Trail, id journal.TXID) []byte {
 	}
 	defer w.Close()
 	var enc diff.Encoder
-	page := bytes.Repeat([]byte("lie "), tx.PageSize/4)
-	body, pages := enc.Encode(diff.Body{}, tx.PageSize, []diff.Page{{No: 2, New: page}})
+	patches := []diff.Page{{No: 2, New: bytes.Repeat([]byte("lie "), tx.PageSize/4)}}
+	edit(&tx, &patches)
+	body, pages := enc.Encode(diff.Body{}, tx.PageSize, patches)
 	if _, err = w.Add(tx, body, pages, false); err == nil {
 		err = w.Flush()
 	}
@@ -399,7 +400,7 @@ func TestForged(t *testing.T) {
 	f.p.exec("INSERT INTO t(b) VALUES('the truth')")
 	f.last = f.p.txid()
 
-	forged := forge(t, f.p.trail(), f.last)
+	forged := forge(t, f.p.trail(), f.last, func(*journal.Tx, *[]diff.Page) {})
 	f.net.mangle = func(b []byte) io.Reader { return bytes.NewReader(append(b[:48:48], forged...)) }
 	src.Close()
 	before := files(t, path)
@@ -419,7 +420,7 @@ func TestForged(t *testing.T) {
 
 func files(t testing.TB, path string) []byte {
 	t.Helper()
-	return slices.Concat(read(t, path), read(t, path+"-wal"), read(t, path+"-pos"))
+	return slices.Concat(read(t, path), read(t, path+"-wal"), read(t, path+"-shm"), read(t, path+"-pos"))
 }
 
 // TestSilence: a server that promised to be heard and is not is given up, after
