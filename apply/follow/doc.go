@@ -108,8 +108,8 @@
 // primary. A transaction is there when it was checked, just before readers see
 // it, and durable before the replica's WAL is made so. A follower that finds the
 // trail behind, ahead or lost brings it in step; where transactions cannot be had
-// any more, or come folded, the trail gets another name and a new one begins,
-// which [Events.TrailBegun] tells. When the source goes on to the next timeline,
+// any more, or come folded, or the source never had what it holds, the trail gets
+// another name and a new one begins, which [Events.TrailBegun] tells. When the source goes on to the next timeline,
 // as after a takeover, so does the trail, and what only it has becomes a branch of
 // it, if that is in the segment that still grows. Restore points do not come through a Source,
 // so there are none in it.

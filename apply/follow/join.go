@@ -3,21 +3,20 @@ package follow
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/pagetrail/pagetrail/journal"
 )
 
-// join makes the replica's own trail one of the source's timeline, and returns why that cannot be. Where it has
+// join makes the replica's own trail one of the source's timeline, or returns why that cannot be. Where it has
 // transactions that are not in the source's history they are kept as a branch of the trail, if they begin in its tail.
-func (k *keeper) join(ctx context.Context) string {
+func (k *keeper) join(ctx context.Context) (string, error) {
 	const apart = "the replica is on another timeline"
 	id, next := k.w.Identity(), k.r.src.Identity()
 	if next.Timeline < id.Timeline || next.Parent == nil {
-		return apart
+		return apart, nil
 	}
 	if err := k.w.Reset(); err != nil {
-		return fmt.Sprintf("%s: %v", apart, err)
+		return k.verdict(ctx, apart, err)
 	}
 	last, parent := k.w.Last(), *next.Parent
 	err := k.has(ctx, parent, last)
@@ -34,10 +33,7 @@ func (k *keeper) join(ctx context.Context) string {
 			err = journal.ErrDiverged
 		}
 	}
-	if err != nil {
-		return fmt.Sprintf("%s: %v", apart, err)
-	}
-	return ""
+	return k.verdict(ctx, apart, err)
 }
 
 // has says whether the trail and the source's history are the same up to the last transaction that both may share: the

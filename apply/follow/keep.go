@@ -20,8 +20,8 @@ import (
 // was not synced. [keeper.open] brings them together again:
 //
 //  1. No trail: one begins at the replica's position, with a base of it.
-//  2. Ahead: the surplus is cut off, and kept aside as such cuts are. It comes
-//     again from the source.
+//  2. Ahead: the surplus is cut off, since it comes again from the source; where
+//     the source does not have it, as after a rewind, step 5 keeps it.
 //  3. Behind: what is missing is taken from the source, and checked by applying
 //     it to the trail's own last state.
 //  4. Of the timeline before the source's, as after a takeover: it joins that
@@ -71,11 +71,15 @@ func (k *keeper) align(ctx context.Context) error {
 		}
 		k.w = w
 	}
+	var err error
 	if k.w.Identity().Timeline != k.r.src.Identity().Timeline {
-		k.stale = k.join(ctx)
+		k.stale, err = k.join(ctx)
 	}
-	if k.stale == "" {
-		k.stale = k.compare(ctx)
+	if err == nil && k.stale == "" {
+		k.stale, err = k.compare(ctx)
+	}
+	if err != nil {
+		return errors.Join(err, k.close())
 	}
 	if k.stale != "" {
 		return k.anew(ctx)
@@ -83,29 +87,49 @@ func (k *keeper) align(ctx context.Context) error {
 	return nil
 }
 
+// verdict is why the trail does not lead to the replica's state, if that is what
+// the error says; not when the source was just not reached, or nobody waits.
+func (k *keeper) verdict(ctx context.Context, what string, err error) (string, error) {
+	if err == nil || k.r.o.Retry(err) || ctx.Err() != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s: %v", what, err), nil
+}
+
 // compare carries out steps 2 and 3, and returns why that led nowhere.
-func (k *keeper) compare(ctx context.Context) string {
+func (k *keeper) compare(ctx context.Context) (string, error) {
 	pos := &k.r.pos
-	if err := k.cut(); err != nil {
-		return fmt.Sprintf("it is ahead of the replica: %v", err)
+	if last := k.w.Last(); last.TXID > pos.TXID {
+		const ahead = "it is ahead of the replica"
+		err := k.r.sameHistory(ctx, mark{Position: journal.Position{TXID: last.TXID, Sum: last.Sum}})
+		if err == nil {
+			err = k.cut()
+		}
+		if why, err := k.verdict(ctx, ahead, err); why != "" || err != nil {
+			return why, err
+		}
 	}
 	if k.w.Last().TXID < pos.TXID {
-		if err := k.fill(ctx); err != nil {
-			return fmt.Sprintf("it is behind the replica: %v", err)
+		if why, err := k.verdict(ctx, "it is behind the replica", k.fill(ctx)); why != "" || err != nil {
+			return why, err
 		}
 	}
 	if k.w.Last().Sum != pos.Sum {
-		return "it is of another history than the replica"
+		return "it is of another history than the replica", nil
 	}
 	t, err := journal.Open(k.dir, nil)
 	if err != nil {
-		return err.Error()
+		return err.Error(), nil
 	}
 	defer t.Close()
-	if w, err := t.Window(ctx); err != nil || len(w.Spans) == 0 || w.Spans[len(w.Spans)-1].Last != pos.TXID {
-		return "it cannot restore what the replica is"
+	w, err := t.Window(ctx)
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
 	}
-	return ""
+	if err != nil || len(w.Spans) == 0 || w.Spans[len(w.Spans)-1].Last != pos.TXID {
+		return "it cannot restore what the replica is", nil
+	}
+	return "", nil
 }
 
 // cut takes off what the replica does not have.

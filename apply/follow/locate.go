@@ -134,6 +134,9 @@ func (r *Replica) sameHistory(ctx context.Context, m mark) error {
 		if err != nil {
 			return err
 		}
+		if rec.TXID > m.TXID {
+			return nil // folded into a later one, likewise
+		}
 		if err := matches(&rec.Tx, m.Sum); err != nil {
 			return fmt.Errorf("it is beside the source's history: rewind it, or follow another source: %w", err)
 		}

@@ -217,6 +217,9 @@ func (r *Replica) settleError(ctx context.Context, last journal.Tx, err error) e
 		if errors.As(err, &e) && e.First > at {
 			return r.repair(ctx, last.TXID, fmt.Sprintf("the source no longer holds transaction %d", at))
 		}
+		if _, folded := errors.AsType[*journal.FoldedError](err); folded {
+			return r.repair(ctx, last.TXID, fmt.Sprintf("the source has folded transaction %d into a later one", at))
+		}
 	case isMismatch(err):
 		// Either the record is wrong, or the pages it was applied to are.
 		sum, e := r.checksum(ctx)

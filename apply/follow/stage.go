@@ -103,6 +103,9 @@ func (s *stage) page(no uint32) ([]byte, error) {
 // without uncommitted transactions.
 func (s *stage) add(ctx context.Context, rec *journal.Record) error {
 	tx := &rec.Tx
+	if tx.First() <= s.pos.TXID && s.pos.TXID < tx.TXID {
+		return &journal.FoldedError{Want: s.pos.TXID, Before: tx.First() - 1, After: tx.TXID}
+	}
 	if tx.First() != s.pos.TXID+1 {
 		return fmt.Errorf("transaction %d follows %d: %w", tx.TXID, s.pos.TXID, journal.ErrGap)
 	}
