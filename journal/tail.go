@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"slices"
 	"sort"
 
 	"github.com/pagetrail/pagetrail/diff"
@@ -48,8 +49,12 @@ type mark struct {
 	off   int64
 }
 
-// markEvery is the distance of marks in bytes.
-const markEvery = 64 << 10
+// markEvery is the distance of marks in bytes. The last marksAtEnd blocks have one each, since what is asked for
+// again and again is what came last.
+const (
+	markEvery  = 64 << 10
+	marksAtEnd = 64
+)
 
 // rewind forgets all but the header.
 func (t *tail) rewind() {
@@ -152,8 +157,9 @@ func (t *tail) scan(size int64) error {
 
 // note remembers where a block, or the first P block before it, begins.
 func (t *tail) note(first TXID, off int64) {
-	if n := len(t.marks); n == 0 || off-t.marks[n-1].off >= markEvery {
-		t.marks = append(t.marks, mark{first, off})
+	t.marks = append(t.marks, mark{first, off})
+	if i := len(t.marks) - 1 - marksAtEnd; i > 0 && t.marks[i].off-t.marks[i-1].off < markEvery {
+		t.marks = slices.Delete(t.marks, i, i+1)
 	}
 }
 

@@ -77,23 +77,21 @@ func (f *feed) pump(ctx context.Context, before, done chan struct{}) {
 	if before != nil {
 		<-before
 	}
-	pause := f.o.PollMin
+	pace := pacer{o: f.o, wake: newWaker(f.trail.Dir()), pause: f.o.PollMin}
+	defer pace.close()
 	for ctx.Err() == nil {
+		looked := time.Now()
 		news, err := f.look(ctx)
 		f.mu.Lock()
 		if f.err = err; news || err != nil {
 			f.announce()
 		}
 		f.mu.Unlock()
-		switch {
-		case err != nil:
-			pause = f.o.PollError
-		case news:
-			pause = f.o.PollMin
-		default:
-			pause = min(pause+pause/16+1, f.o.PollMax)
+		if err != nil {
+			sleep(ctx, f.o.PollError)
+			continue
 		}
-		sleep(ctx, pause)
+		pace.next(ctx, looked, news)
 	}
 	f.mu.Lock()
 	f.reset()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/pagetrail/pagetrail/journal"
@@ -196,6 +197,12 @@ func (s *writer) head(h *Head) error {
 	return err
 }
 
+// copies are buffers between what is sent and whom it is sent to.
+var copies = sync.Pool{New: func() any {
+	b := make([]byte, 32<<10)
+	return &b
+}}
+
 // frame writes a frame and sees it off.
 func (s *writer) frame(f *Frame, body io.Reader) error {
 	f.Clock = journal.TimeOf(time.Now())
@@ -204,7 +211,10 @@ func (s *writer) frame(f *Frame, body io.Reader) error {
 		return err
 	}
 	if f.Size > 0 {
-		if n, err := io.Copy(s.w, body); err != nil {
+		buf := copies.Get().(*[]byte)
+		n, err := io.CopyBuffer(s.w, body, *buf)
+		copies.Put(buf)
+		if err != nil {
 			return err
 		} else if n != f.Size {
 			return fmt.Errorf("%d bytes of %d of a frame: %w", n, f.Size, journal.ErrCorrupt)
