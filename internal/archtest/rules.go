@@ -268,7 +268,7 @@ var stdBans = []stdBan{
 	},
 	{
 		to: []string{"net", "net/http/...", "net/http", "net/rpc/...", "net/rpc", "net/smtp"}, from: everyone,
-		except: []string{"journal/objstore/...", "journal/serve", "apply/follow/remote", "apply/follow/session", "internal/web", "internal/cli", "internal/metrics", "internal/config", "internal/realtest", "internal/realtest/..."},
+		except: []string{"journal/objstore/...", "journal/serve", "apply/follow/remote", "apply/follow/session", "internal/web", "internal/cli", "internal/metrics", "internal/config", "internal/bench", "internal/realtest", "internal/realtest/..."},
 		why:    "the network is behind an object store or a stream, or in the program",
 	},
 	{

@@ -1,15 +1,9 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/pagetrail/pagetrail/internal/ui"
 )
@@ -102,44 +96,11 @@ func (b *bench) archiveRun(side, filled string, restore bool) (r archiveRun, err
 
 // begin starts a job that goes on until it is stopped.
 func (b *bench) begin(j job) (stop func() (cost, error), err error) {
-	text, err := json.Marshal(j)
+	c, err := b.converse(j)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(b.ctx, b.self, "job", string(text))
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	pipe, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	out := bufio.NewReader(pipe)
-	start := time.Now()
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	failed := func(err error) error {
-		return fmt.Errorf("%s with %s: %w: %s", j.Name, j.VFS, err, strings.TrimSpace(stderr.String()))
-	}
-	if _, err := out.ReadString('\n'); err != nil { // it has begun
-		return nil, failed(fmt.Errorf("%w, %w", err, cmd.Wait()))
-	}
-	return func() (c cost, err error) {
-		if err := in.Close(); err != nil {
-			return c, err
-		}
-		decoded := json.NewDecoder(out).Decode(&c.out)
-		if err := cmd.Wait(); err != nil {
-			return c, failed(err)
-		}
-		c.wall, c.cpu = time.Since(start), cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime()
-		c.rss = peakMemory(cmd.ProcessState)
-		return c, decoded
-	}, nil
+	return c.end, nil
 }
 
 // archiveAfter restores, and starts the sidecar again with nothing to ship.

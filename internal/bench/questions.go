@@ -29,6 +29,7 @@ var questions = []question{
 	{"fsync", "system calls that sync, a commit", askSyncs},
 	{"replay", "small transactions replayed a second", askReplay},
 	{"open", "opening with a long trail", askOpen},
+	{"followers", "replicas in step over the network, and what they cost their primary", askFollowers},
 	{"archive", "a writer with a sidecar, and restoring from the archive", askArchive},
 	{"hydrate", "hydrating from a base against copying the file", askHydrate},
 }
