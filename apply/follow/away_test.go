@@ -70,7 +70,7 @@ func TestAwayForLong(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := queryInt(t, reader, "SELECT n FROM counter")
-		id := live(70)
+		id := live(max(30, fewer(70)))
 		if how == "pruned" {
 			id = prune(t, b)
 		} else {
@@ -292,7 +292,11 @@ func TestDiskFullAtFirst(t *testing.T) {
 	b.txid()
 	full := int(size(t, b.path))
 	dir := t.TempDir()
-	for i, limit := range []int{100, 4096, full / 2, full - 1, full + 100, full + 4000} {
+	limits := []int{full - 1, full + 100, 4096, 100, full / 2, full + 4000}
+	if testing.Short() {
+		limits = limits[:3]
+	}
+	for i, limit := range limits {
 		path := filepath.Join(dir, fmt.Sprintf("replica%d.db", i))
 		t.Setenv("PAGETRAIL_TEST_OWN_TRAIL", path+"-pagetrail")
 		t.Setenv("PAGETRAIL_TEST_FILE_LIMIT", fmt.Sprint(limit))
@@ -307,8 +311,8 @@ func TestDiskFullAtFirst(t *testing.T) {
 			t.Errorf("limit %d: %q are left", limit, left)
 		}
 		t.Setenv("PAGETRAIL_TEST_FILE_LIMIT", "")
-		if said := runFollower(t, path, b.path+"-pagetrail", ""); said != "ended: <nil>" {
-			t.Fatalf("limit %d, and then with room: %s", limit, said)
+		if err := follow.Run(t.Context(), path, b.source(), &follow.Options{Once: true, Trail: path + "-pagetrail"}); err != nil {
+			t.Fatalf("limit %d, and then with room: %v", limit, err)
 		}
 		alone(t, path)
 		same(t, "replica", read(t, path), b.content())
@@ -317,7 +321,7 @@ func TestDiskFullAtFirst(t *testing.T) {
 }
 
 // TestIdleForAnHour: a reader keeps a snapshot for an hour, in which the primary
-// commits every five seconds. The follower is held up for the bounded time that
+// commits again and again. The follower is held up for the bounded time that
 // is documented, each time that the log has grown by its limit, and at no other;
 // what readers see that begin now is never older than that.
 func TestIdleForAnHour(t *testing.T) {
@@ -325,7 +329,11 @@ func TestIdleForAnHour(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "replica.db")
 	now, stalled, told := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC), time.Duration(0), 0
 	mon := new(follow.Monitor)
-	o := &follow.Options{WALLimitBytes: 1 << 20, Monitor: mon, Now: func() time.Time { return now }}
+	every := 5 * time.Second
+	if testing.Short() {
+		every = time.Minute
+	}
+	o := &follow.Options{WALLimitBytes: int64(fewer(1 << 20)), Monitor: mon, Now: func() time.Time { return now }}
 	o.Wait = func(_ context.Context, d time.Duration) error { now, stalled = now.Add(d), stalled+d; return nil }
 	o.Events.Waiting = func(string) { told++ }
 	b.txid()
@@ -337,7 +345,7 @@ func TestIdleForAnHour(t *testing.T) {
 	old := queryInt(t, idle, "SELECT n FROM counter")
 	end := now.Add(time.Hour)
 	for now.Before(end) {
-		now = now.Add(5 * time.Second)
+		now = now.Add(every)
 		b.transfer()
 		id, before := b.txid(), stalled
 		catchUp(t, r)

@@ -103,7 +103,7 @@ func TestKillBeforeEveryStep(t *testing.T) {
 						os.Remove(path + suffix)
 					}
 				}
-				for range 20 {
+				for range max(8, fewer(20)) {
 					b.transfer()
 				}
 				if r.IntN(5) == 0 {
@@ -169,9 +169,12 @@ func TestDiskFull(t *testing.T) {
 	b := newBank(t, "WAL", 21)
 	path := filepath.Join(t.TempDir(), "replica.db")
 	runFollower(t, path, b.path+"-pagetrail", "")
-	full := 0
-	for limit := 33 << 10; limit < 500<<10; limit += 31_000 {
-		for range 30 {
+	full, step := 0, 31_000
+	if testing.Short() {
+		step *= 3
+	}
+	for limit := 33 << 10; limit < 500<<10; limit += step {
+		for range max(15, fewer(30)) {
 			b.transfer()
 		}
 		b.txid()
@@ -187,7 +190,7 @@ func TestDiskFull(t *testing.T) {
 		}
 	}
 	t.Setenv("PAGETRAIL_TEST_FILE_LIMIT", "")
-	if full < 3 {
+	if full < max(1, fewer(3)) {
 		t.Fatalf("the disk was full %d times", full)
 	}
 	runFollower(t, path, b.path+"-pagetrail", "")

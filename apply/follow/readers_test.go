@@ -174,6 +174,15 @@ func (c *client) ask(t testing.TB, sql string) string {
 	return c.out.Text()
 }
 
+// fewer is how many of n of the same a test does: a quarter with -short, as under
+// the race detector.
+func fewer(n int) int {
+	if testing.Short() {
+		return n / 4
+	}
+	return n
+}
+
 // rounds is how many rounds of n a test goes: a tenth with -short, and with
 // PAGETRAIL_TEST_SOAK=k, k times as many.
 func rounds(n int) int {

@@ -20,7 +20,7 @@ func TestIdleSnapshot(t *testing.T) {
 		b := newBank(t, mode, 11)
 		path := filepath.Join(t.TempDir(), "replica.db")
 		waits := 0
-		o := &follow.Options{CheckpointFrames: 50, WALLimitBytes: 200 << 10, WALWait: 1, BatchTransactions: 1}
+		o := &follow.Options{CheckpointFrames: 50, WALLimitBytes: int64(fewer(200 << 10)), WALWait: 1, BatchTransactions: 1}
 		o.Events.Waiting = func(string) { waits++ }
 		r := openReplica(t, path, b.source(), o)
 		b.transfer()
@@ -31,7 +31,7 @@ func TestIdleSnapshot(t *testing.T) {
 			t.Fatal(err)
 		}
 		old := queryInt(t, idle, "SELECT n FROM counter")
-		for range 200 {
+		for range fewer(200) {
 			b.transfer()
 		}
 		id := b.txid()
@@ -48,7 +48,7 @@ func TestIdleSnapshot(t *testing.T) {
 		if err := idle.Exec("COMMIT"); err != nil {
 			t.Fatal(err)
 		}
-		for range 50 {
+		for range fewer(50) {
 			b.transfer()
 			b.txid()
 			catchUp(t, r)

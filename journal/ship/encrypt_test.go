@@ -30,16 +30,15 @@ func sealed(t testing.TB, s objstore.Store) objstore.Store {
 // those that write an object again with another key.
 func TestEveryCallFailsEncrypted(t *testing.T) {
 	p := story(t)
-	count := new(objstore.Faults)
-	clean := new(mem.Store)
-	if err := tell(t.Context(), p, sealed(t, objstore.Faulty(clean, count))); err != nil {
+	count, clean := new(calls), new(mem.Store)
+	if err := tell(t.Context(), p, sealed(t, count.of(clean))); err != nil {
 		t.Fatal(err)
 	}
 	want := keys(t, sealed(t, clean))
-	if count.Calls() < 30 || len(want) < 8 || len(keys(t, clean)) != len(want)+1 {
-		t.Fatalf("a story of %d calls and %d objects", count.Calls(), len(want))
+	if len(count.all) < 30 || len(want) < 8 || len(keys(t, clean)) != len(want)+1 {
+		t.Fatalf("a story of %d calls and %d objects", len(count.all), len(want))
 	}
-	for i := range count.Calls() {
+	for _, i := range count.chosen() {
 		for _, out := range []objstore.Outcome{objstore.Refuse, objstore.Deceive} {
 			s := new(mem.Store)
 			f := &objstore.Faults{Decide: func(n int, _ objstore.Call) objstore.Outcome {

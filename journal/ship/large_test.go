@@ -1,6 +1,7 @@
 package ship_test
 
 import (
+	"encoding/binary"
 	"os"
 	"testing"
 
@@ -16,8 +17,8 @@ func TestLargeBatch(t *testing.T) {
 	p.commit(3)
 	for range 12000 { // 6 MB that do not compress
 		p.pages = append(p.pages, make([]byte, pageSize))
-		for j := range pageSize {
-			p.pages[len(p.pages)-1][j] = byte(p.rnd.Uint32())
+		for j := 0; j < pageSize; j += 8 {
+			binary.LittleEndian.PutUint64(p.pages[len(p.pages)-1][j:], p.rnd.Uint64())
 		}
 	}
 	var pages []diff.Page
@@ -40,5 +41,5 @@ func TestLargeBatch(t *testing.T) {
 	if left, err := os.ReadDir(temp); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v %v", left, err)
 	}
-	p.checkArchive(s, p.last(), 4)
+	p.checkArchive(s, p.last(), sample(4))
 }

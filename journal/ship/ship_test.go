@@ -87,7 +87,7 @@ func checkReplaced(t *testing.T, p *primary, s objstore.Store, cut journal.TXID)
 		t.Errorf("points %v, shipped %v", points, shipped)
 	}
 	for id := range p.images {
-		if id == 0 || p.rnd.IntN(4) > 0 && id != cut {
+		if id == 0 || p.rnd.IntN(100) >= sample(25) && id != cut {
 			continue
 		}
 		var a, b bytes.Buffer

@@ -80,7 +80,7 @@ func TestRestoredInPlace(t *testing.T) {
 			if r.Transactions != uint64(want) || r.Batches < 2 {
 				t.Errorf("%d transactions shipped in %d batches, want %d", r.Transactions, r.Batches, want)
 			}
-			q.checkArchive(s, q.last(), 25)
+			q.checkArchive(s, q.last(), sample(25))
 			checkShared(t, s, before)
 
 			_, err := ship.Run(t.Context(), p.dir, &ship.Options{Store: s, Once: true, Archive: "s3://b/app"})
@@ -222,12 +222,12 @@ func TestEveryCallOfAForkFails(t *testing.T) {
 		}
 		return s
 	}
-	count, clean := new(objstore.Faults), copied()
-	if err := run(objstore.Faulty(clean, count)); err != nil {
+	count, clean := new(calls), copied()
+	if err := run(count.of(clean)); err != nil {
 		t.Fatal(err)
 	}
 	want := keys(t, clean)
-	for i := range count.Calls() {
+	for _, i := range count.chosen() {
 		for _, out := range []objstore.Outcome{objstore.Refuse, objstore.Deceive} {
 			s := copied()
 			f := &objstore.Faults{Decide: func(n int, _ objstore.Call) objstore.Outcome {

@@ -16,6 +16,10 @@ import (
 // can hold: bases, other page sizes, large transactions, rotated and sealed
 // segments; with a break in the connection now and then.
 func TestFollow(t *testing.T) {
+	large := 1_000_000
+	if testing.Short() {
+		large = 200_000
+	}
 	for _, mode := range []string{"DELETE", "WAL"} {
 		t.Run(mode, func(t *testing.T) {
 			p := newPrimary(t, "PRAGMA journal_mode="+mode, "CREATE TABLE t(id INTEGER PRIMARY KEY, b BLOB)")
@@ -30,7 +34,7 @@ func TestFollow(t *testing.T) {
 				"DELETE FROM t WHERE id%3=0",
 				"VACUUM",
 				"UPDATE t SET b=randomblob(3000) WHERE id%7=0",
-				"INSERT INTO t(b) WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<5) SELECT randomblob(1000000) FROM n",
+				fmt.Sprintf("INSERT INTO t(b) WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<5) SELECT randomblob(%d) FROM n", large),
 				"PRAGMA journal_mode=DELETE", "PRAGMA page_size=8192", "VACUUM",
 				"DELETE FROM t WHERE id%2=0",
 				"PRAGMA journal_mode=WAL",

@@ -243,7 +243,10 @@ func TestPipeCutAnywhere(t *testing.T) {
 		stream = append(stream, batch...)
 	}
 	stream = append(stream, end...)
-	for n := range len(stream) + 1 {
+	for n := 0; n <= len(stream); n++ {
+		if testing.Short() && n%4 > 0 && n < len(stream) {
+			continue
+		}
 		src, err := remote.Pipe(t.Context(), io.NopCloser(bytes.NewReader(stream[:n])), nil)
 		if err != nil {
 			if n == len(stream) || !errors.Is(err, io.ErrUnexpectedEOF) {
