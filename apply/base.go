@@ -34,8 +34,7 @@ func (s *State) Load(ctx context.Context, base *journal.BaseReader) error {
 		if allZero(pages) {
 			return nil // stays a hole
 		}
-		_, err := s.cache.file.WriteAt(pages, int64(first-1)*int64(info.PageSize))
-		return err
+		return writePieces(s.cache.file, pages, int64(first-1)*int64(info.PageSize))
 	}
 	early := earlySync{file: s.cache.file, on: s.durable}
 	sum, err := readBase(ctx, base, put, func(done int64) {
@@ -54,6 +53,23 @@ func (s *State) Load(ctx context.Context, base *journal.BaseReader) error {
 	}
 	s.cache.size = size
 	s.tx, s.sum = tx, sum
+	return nil
+}
+
+// pieceBytes is how much of a base is written by one call. Large writes make large folios in the page cache, and ext4 walks
+// all of a folio's blocks whenever one is written again, as replaying does: 4 kB anywhere in a gigabyte cost 33 µs after
+// writes of 1 MiB, 12 µs after 256 KiB and 5 µs after 64 KiB, at the same price of the first write.
+const pieceBytes = 64 << 10
+
+// writePieces writes b at off, pieceBytes at a time.
+func writePieces(file durable.File, b []byte, off int64) error {
+	for len(b) > 0 {
+		n := min(len(b), pieceBytes)
+		if _, err := file.WriteAt(b[:n], off); err != nil {
+			return err
+		}
+		b, off = b[n:], off+int64(n)
+	}
 	return nil
 }
 

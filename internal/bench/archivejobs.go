@@ -203,7 +203,7 @@ func watch(ctx context.Context, w *vfs.Watcher) (err error) {
 	}
 }
 
-// restoreJob restores the state after the middle of the transactions from the archive, and counts what it asks for.
+// restoreJob restores the state N/2 transactions before the last from the archive, and counts what it asks for.
 func restoreJob(j *job) (_ map[string]float64, err error) {
 	meter, ctx := new(objstore.Meter), context.Background()
 	r, err := archive.Open(ctx, objstore.Metered(file.Open(j.To, nil), meter), nil)
@@ -219,9 +219,10 @@ func restoreJob(j *job) (_ map[string]float64, err error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = apply.Hydrate(ctx, r.Trail, j.DB+".restored", apply.AtTime(tx.Time), nil)
+	result, err := apply.Hydrate(ctx, r.Trail, j.DB+".restored", apply.AtTime(tx.Time), nil)
 	calls, read := meter.Counts()
 	return map[string]float64{
 		"requests": float64(meter.Requests()), "lists": float64(calls[objstore.OpList].Requests), "bytes": float64(read),
+		"size": float64(result.Size),
 	}, errors.Join(err, os.Remove(j.DB+".restored"))
 }

@@ -31,6 +31,7 @@ var questions = []question{
 	{"open", "opening with a long trail", askOpen},
 	{"followers", "replicas in step over the network, and what they cost their primary", askFollowers},
 	{"archive", "a writer with a sidecar, and restoring from the archive", askArchive},
+	{"restore", "restoring a gigabyte from an archive against copying it", askRestore},
 	{"hydrate", "hydrating from a base against copying the file", askHydrate},
 }
 
