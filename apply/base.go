@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 
 	"github.com/pagetrail/pagetrail/diff"
-	"github.com/pagetrail/pagetrail/internal/durable"
 	"github.com/pagetrail/pagetrail/journal"
 )
 
@@ -34,16 +33,12 @@ func (s *State) Load(ctx context.Context, base *journal.BaseReader) error {
 		if allZero(pages) {
 			return nil // stays a hole
 		}
+		s.cache.early.wrote(len(pages))
 		return writePieces(s.cache.file, pages, int64(first-1)*int64(info.PageSize))
 	}
-	early := earlySync{file: s.cache.file, on: s.durable}
 	sum, err := readBase(ctx, base, put, func(done int64) {
-		early.reached(done)
 		s.progress.report(Progress{Phase: PhaseBase, Bytes: done, BytesTotal: size}, done == size)
 	})
-	if e := early.wait(); err == nil {
-		err = e
-	}
 	if err != nil {
 		return s.fail(err)
 	}
@@ -54,63 +49,6 @@ func (s *State) Load(ctx context.Context, base *journal.BaseReader) error {
 	s.cache.size = size
 	s.tx, s.sum = tx, sum
 	return nil
-}
-
-// pieceBytes is how much of a base is written by one call. Large writes make large folios in the page cache, and ext4 walks
-// all of a folio's blocks whenever one is written again, as replaying does: 4 kB anywhere in a gigabyte cost 33 µs after
-// writes of 1 MiB, 12 µs after 256 KiB and 5 µs after 64 KiB, at the same price of the first write.
-const pieceBytes = 64 << 10
-
-// writePieces writes b at off, pieceBytes at a time.
-func writePieces(file durable.File, b []byte, off int64) error {
-	for len(b) > 0 {
-		n := min(len(b), pieceBytes)
-		if _, err := file.WriteAt(b[:n], off); err != nil {
-			return err
-		}
-		b, off = b[n:], off+int64(n)
-	}
-	return nil
-}
-
-// earlySync syncs a file now and then while it is being written, beside the
-// writers. It makes nothing durable that counts; but the disk works while the
-// cores decode, and the one sync that counts has little left to do and does
-// not hold up everybody else's.
-type earlySync struct {
-	file durable.File
-	on   bool
-
-	mu   sync.Mutex
-	busy bool  // under mu
-	next int64 // under mu; bytes at which the next sync starts
-	err  error // under mu; the first: after it there is no other sync
-	wg   sync.WaitGroup
-}
-
-// earlySyncBytes is how much is written from one early sync to the next.
-const earlySyncBytes = 64 << 20
-
-// reached is told how many bytes have been written.
-func (e *earlySync) reached(done int64) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !e.on || e.busy || e.err != nil || done < e.next+earlySyncBytes {
-		return
-	}
-	e.busy, e.next = true, done
-	e.wg.Go(func() {
-		err := e.file.Sync()
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.busy, e.err = false, err
-	})
-}
-
-// wait ends the sync that is under way and returns the first error.
-func (e *earlySync) wait() error {
-	e.wg.Wait()
-	return e.err
 }
 
 // replaceByBase applies a Base record: the state is what the base of the same

@@ -30,6 +30,7 @@ type cache struct {
 	epoch   uint64
 	slab    []byte // from which buffers are cut
 	back    writeback
+	early   *earlySync // nil: the file is not to be synced
 }
 
 type entry struct {
@@ -61,6 +62,7 @@ func (c *cache) reset(pageSize, budget int) error {
 		limit:    limit,
 		byNo:     make(map[uint32]int32),
 		epoch:    c.epoch,
+		early:    c.early,
 		back: writeback{
 			batch:  max(min(writebackBytes/pageSize, limit/8), 1),
 			flying: make(map[uint32][]byte),
@@ -165,7 +167,7 @@ func (c *cache) writeBack() error {
 			return err
 		}
 	}
-	c.back.send(c.file, c.pageSize)
+	c.back.send(c.file, c.pageSize, c.early)
 	return nil
 }
 

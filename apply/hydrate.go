@@ -3,6 +3,7 @@ package apply
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -95,7 +96,8 @@ func Hydrate(ctx context.Context, trail *journal.Trail, out string, target Targe
 		return Result{Plan: plan}, outputError(out, "cannot be made", err)
 	}
 	s := newState(file, StateOptions{FS: opt.FS, CacheBytes: opt.CacheBytes, Bases: trail})
-	s.progress, s.durable = newMeter(opt.Progress), true
+	s.progress = newMeter(opt.Progress)
+	s.syncEarly()
 	result, err := s.restore(ctx, trail, plan)
 	if e := s.Close(); err == nil {
 		err = e
@@ -175,8 +177,8 @@ func (s *State) restore(ctx context.Context, trail *journal.Trail, plan Plan) (R
 	}
 	synced := make(chan error, 1)
 	go func() {
-		if s.durable {
-			synced <- s.cache.file.Sync()
+		if s.cache.early != nil {
+			synced <- errors.Join(s.cache.file.Sync(), s.cache.early.wait())
 		}
 		close(synced)
 	}()

@@ -54,12 +54,11 @@ type StateOptions struct {
 // After an error that left pages half changed every further call returns that
 // error; Close is still needed. Not safe for concurrent use.
 type State struct {
-	fs      durable.FS
-	budget  int
-	bases   BaseSource
-	told    func(tx *journal.Tx, no uint32, old, new []byte)
-	remove  bool // the scratch file at Close
-	durable bool // the scratch file will be somebody's output: sync it
+	fs     durable.FS
+	budget int
+	bases  BaseSource
+	told   func(tx *journal.Tx, no uint32, old, new []byte)
+	remove bool // the scratch file at Close
 
 	cache cache
 	tx    journal.Tx // the last transaction; PageSize and PageCount are the state's
@@ -113,12 +112,16 @@ func newState(file durable.File, o StateOptions) *State {
 	return s
 }
 
+// syncEarly has the file synced while it is being written: it will be somebody's output.
+func (s *State) syncEarly() { s.cache.early = &earlySync{file: s.cache.file} }
+
 // Close gives up the state and removes its scratch file.
 func (s *State) Close() error {
 	if s.cache.file == nil {
 		return nil
 	}
 	s.cache.back.stop()
+	_ = s.cache.early.wait() // restore has asked for its error, or failed
 	err := s.cache.file.Close()
 	if s.remove {
 		err = errors.Join(err, s.fs.Remove(s.cache.file.Name()))

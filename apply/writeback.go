@@ -46,7 +46,7 @@ func (w *writeback) add(p dirtyPage) {
 
 // send passes the queue to the goroutine, which it starts if need be. There
 // is room for it: the caller has seen to busy.
-func (w *writeback) send(file durable.File, pageSize int) {
+func (w *writeback) send(file durable.File, pageSize int, early *earlySync) {
 	if w.jobs == nil {
 		w.jobs = make(chan []dirtyPage, writebackBatches)
 		w.done = make(chan written, writebackBatches)
@@ -57,6 +57,7 @@ func (w *writeback) send(file durable.File, pageSize int) {
 				slices.SortStableFunc(pages, byNumber)
 				b := written{pages: pages}
 				run, b.end, b.err = writeRuns(file, pageSize, pages, run)
+				early.wrote(len(pages) * pageSize)
 				done <- b
 			}
 		}(w.jobs, w.done)
@@ -114,4 +115,21 @@ func writeRuns(file durable.File, pageSize int, pages []dirtyPage, run []byte) (
 		pages = pages[n:]
 	}
 	return run, end, nil
+}
+
+// pieceBytes is how much of a base is written by one call. Large writes make large folios in the page cache, and ext4 walks
+// all of a folio's blocks whenever one is written again, as replaying does: 4 kB anywhere in a gigabyte cost 33 µs after
+// writes of 1 MiB, 12 µs after 256 KiB and 5 µs after 64 KiB, at the same price of the first write.
+const pieceBytes = 64 << 10
+
+// writePieces writes b at off, pieceBytes at a time.
+func writePieces(file durable.File, b []byte, off int64) error {
+	for len(b) > 0 {
+		n := min(len(b), pieceBytes)
+		if _, err := file.WriteAt(b[:n], off); err != nil {
+			return err
+		}
+		b, off = b[n:], off+int64(n)
+	}
+	return nil
 }
