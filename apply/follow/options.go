@@ -59,7 +59,8 @@ type Options struct {
 	PollMin, PollMax time.Duration
 	// Retry says of an error whether the source may have got over it in a
 	// while; Run then asks again, after RetryMin at first and RetryMax at most.
-	// Default: whether it is an [ErrUnreachable]; 100 ms and 10 s.
+	// Default: whether it is an [ErrUnreachable]; 100 ms and 10 s. An
+	// [ErrNotReady] always is.
 	Retry              func(error) bool
 	RetryMin, RetryMax time.Duration
 	// Monitor, if set, is told how far the replica is.
@@ -89,8 +90,8 @@ type Events struct {
 	// Repaired: the replica was not in any state of its history, for the
 	// reason given, and has been put right by writing so many pages.
 	Repaired func(reason string, pages int)
-	// Unreachable: the source did not answer, for the reason given, and will be
-	// asked again after the pause.
+	// Unreachable: the source did not answer, or is not ready, for the reason
+	// given, and will be asked again after the pause.
 	Unreachable func(err error, pause time.Duration)
 	// TrailBegun: the replica's own trail, which did not lead to the replica's
 	// state for the reason given, has another name now, and a new one began.

@@ -29,7 +29,7 @@ func Run(ctx context.Context, path string, src Source, o *Options) error {
 		switch {
 		case ctx.Err() != nil && !opt.Once:
 			return closed(r, nil)
-		case err != nil && !opt.Once && opt.Retry(err):
+		case err != nil && !opt.Once && (opt.Retry(err) || errors.Is(err, ErrNotReady)):
 			if poll.unreachable(ctx, err) != nil {
 				return closed(r, nil)
 			}

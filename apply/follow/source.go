@@ -3,6 +3,7 @@ package follow
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"time"
 
@@ -13,6 +14,10 @@ import (
 // ErrUnreachable says that a source did not answer, or broke off: what there is
 // to know is not known, and asking again later may help.
 var ErrUnreachable = errors.New("source unreachable")
+
+// ErrNotReady says that a source answered, and has not got what is needed yet:
+// its trail has just begun and has no base, say. It will, so Run asks again.
+var ErrNotReady = errors.New("source not ready")
 
 // Source is where transactions come from. Its methods are called by one
 // goroutine at a time.
@@ -27,7 +32,8 @@ type Source interface {
 	// What cannot be had any more is a [*journal.RangeError].
 	Records(ctx context.Context, from journal.TXID) iter.Seq2[*journal.Record, error]
 	// State makes the database of one transaction in a scratch file, checked
-	// against its checksum. The caller closes it.
+	// against its checksum. The caller closes it. An [ErrNotReady] when what it
+	// could be made of is not there yet.
 	State(ctx context.Context, id journal.TXID) (*apply.State, error)
 }
 
@@ -72,7 +78,21 @@ func (s *trailSource) Records(ctx context.Context, from journal.TXID) iter.Seq2[
 
 func (s *trailSource) State(ctx context.Context, id journal.TXID) (*apply.State, error) {
 	state, _, err := apply.Restore(ctx, s.trail, apply.AtTXID(id), &apply.Options{TempDir: s.tempDir})
+	if err != nil && s.begins(ctx) {
+		return nil, fmt.Errorf("trail %s has no base yet: %w", s.trail.Dir(), ErrNotReady)
+	}
 	return state, err
+}
+
+// begins says that the trail begins in the middle of a history and has no base,
+// as while that is being written.
+func (s *trailSource) begins(ctx context.Context) bool {
+	if bases, err := s.trail.Bases(); err != nil || len(bases) > 0 {
+		return false
+	}
+	var held *journal.RangeError
+	_, err := s.trail.Find(ctx, 0) // no trail holds it, and says what it does
+	return errors.As(err, &held) && held.First > 1
 }
 
 // Dir is the trail's directory, which a replica must not lie in.

@@ -123,7 +123,6 @@ type follower struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 	at      journal.TXID
-	level   bool // it had all there was, once
 	visible map[journal.TXID]time.Time
 	ended   bool
 	err     error
@@ -141,7 +140,6 @@ func startFollower(ctx context.Context, url, path string, o follow.Options) (*fo
 	o.Events = follow.Events{
 		Attached: func(pos journal.Position) { f.seen(pos.TXID, time.Time{}) },
 		Applied:  func(a follow.Applied) { f.seen(a.Position.TXID, time.Now()) },
-		CaughtUp: func(journal.Position) { f.caughtUp() },
 	}
 	go func() {
 		err := follow.Run(ctx, path, src, &o)
@@ -163,22 +161,14 @@ func (f *follower) seen(id journal.TXID, now time.Time) {
 	f.changed.Broadcast()
 }
 
-// caughtUp notes that all is there that there was, the beginning of its own trail included.
-func (f *follower) caughtUp() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.level = true
-	f.changed.Broadcast()
-}
-
-// await waits until a transaction is visible, and all was there once.
+// await waits until a transaction is visible.
 func (f *follower) await(id journal.TXID) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for (f.at < id || !f.level) && !f.ended {
+	for f.at < id && !f.ended {
 		f.changed.Wait()
 	}
-	if f.at < id || !f.level {
+	if f.at < id {
 		return fmt.Errorf("a follower ended at transaction %d: %w", f.at, f.err)
 	}
 	return nil
@@ -202,7 +192,14 @@ func relayJob(j *job) (map[string]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	url, end, err := serveTrail(j.DB + "-pagetrail")
+	var url string
+	var end func()
+	for { // the trail begins with the first look for transactions
+		if url, end, err = serveTrail(j.DB + "-pagetrail"); !errors.Is(err, journal.ErrNotFound) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -316,8 +316,10 @@ func (r *followReport) caughtUp(journal.Position) { r.away = false }
 
 // unreachable is said once for each time that the source is away.
 func (r *followReport) unreachable(err error, _ time.Duration) {
-	if !r.away {
+	if !r.away && r.begun {
 		r.say(followJSON{Event: "unreachable", Reason: err.Error()}, "%s stays at transaction %d for now: %v", ui.Clean(r.o.replica), r.pos.TXID, err)
+	} else if !r.away {
+		r.say(followJSON{Event: "unreachable", Reason: err.Error()}, "%s has to wait: %v", ui.Clean(r.o.replica), err)
 	}
 	r.away = true
 }

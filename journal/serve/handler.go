@@ -261,6 +261,11 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, _ *Token) error
 		held.Want = after + 1
 		return held
 	}
+	if base {
+		if _, err := f.newest(to); err != nil { // said by a status, which a proxy understands as well
+			return err
+		}
+	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(h.ctx, cancel)()

@@ -25,6 +25,9 @@ var (
 	ErrDenied = errors.New("access denied")
 	// ErrBusy: the server has as many streams as it is to have, or ends.
 	ErrBusy = errors.New("server busy")
+	// ErrNoBase: the trail begins in the middle of a history, and has no base to begin a stream with, or not yet: it
+	// is written right after the trail has begun.
+	ErrNoBase = errors.New("the trail has no base yet")
 	// errUsage: a request that no client of ours makes.
 	errUsage = errors.New("bad request")
 )
@@ -45,6 +48,7 @@ var kinds = []struct {
 	{"not-found", journal.ErrNotFound, http.StatusNotFound},
 	{"denied", ErrDenied, http.StatusForbidden},
 	{"busy", ErrBusy, http.StatusServiceUnavailable},
+	{"no-base", ErrNoBase, http.StatusServiceUnavailable},
 	{"usage", errUsage, http.StatusBadRequest},
 }
 

@@ -84,6 +84,21 @@ func (w *writer) seal() {
 	}
 }
 
+// base makes one of the last state.
+func (w *writer) base() {
+	w.t.Helper()
+	b, err := w.w.CreateBase(pageSize, 1, 0, false)
+	if err == nil {
+		err = b.WritePages(1, w.page)
+	}
+	if err == nil {
+		_, err = b.Commit()
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 func (w *writer) trail() *journal.Trail {
 	w.t.Helper()
 	trail, err := journal.Open(w.dir, nil)
@@ -351,16 +366,7 @@ func TestHistoryTurns(t *testing.T) {
 func TestBaseFirst(t *testing.T) {
 	w := newWriter(t)
 	w.add(5, 20)
-	b, err := w.w.CreateBase(pageSize, 1, 0, false)
-	if err == nil {
-		err = b.WritePages(1, w.page)
-	}
-	if err == nil {
-		_, err = b.Commit()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.base()
 	w.add(5, 20)
 	_, s := serverOf(t, w, nil)
 	resp := get(t, s.URL+"/app/stream?to=9")
@@ -392,6 +398,63 @@ func TestBaseFirst(t *testing.T) {
 	}
 	if kinds != "HBSE" && kinds != "HBHSE" || last < 9 {
 		t.Errorf("frames %s up to %d", kinds, last)
+	}
+}
+
+// TestNoBaseYet: a trail that begins in the middle of a history is there before its base is. Who has nothing is told to
+// ask again, over HTTP by a status and in a pipe by the stream; who has what came before gets what follows.
+func TestNoBaseYet(t *testing.T) {
+	page := make([]byte, pageSize)
+	w := &writer{t: t, dir: filepath.Join(t.TempDir(), "app.db-pagetrail"), page: page, sum: diff.PageSum(1, page)}
+	after := journal.Tx{TXID: 41, Time: 1000, PageSize: pageSize, PageCount: 1, Sum: w.sum}
+	id := journal.Identity{Format: 1, Database: journal.NewDatabaseID(), Timeline: 1}
+	var err error
+	w.w, err = journal.OpenWriter(w.dir, &journal.WriterOptions{Create: true, Begin: &journal.Beginning{Identity: id, After: after}})
+	if err == nil {
+		_, err = w.w.Lock()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.w.Close()
+	_, s := serverOf(t, w, nil)
+	for _, query := range []string{"", "?to=41"} {
+		resp, body := ask(t, s.URL+"/app/stream"+query, "")
+		if p := serve.ParseProblem(body); resp.StatusCode != http.StatusServiceUnavailable || !errors.Is(p, serve.ErrNoBase) {
+			t.Errorf("stream%s: %d %s", query, resp.StatusCode, body)
+		}
+	}
+	var out bytes.Buffer
+	if _, err := serve.Send(t.Context(), &out, w.trail(), &serve.SendOptions{Base: true}); !errors.Is(err, serve.ErrNoBase) {
+		t.Errorf("sent: %v", err)
+	}
+	r, err := serve.NewReader(&out)
+	for kind := serve.Kind(0); err == nil && kind != serve.Failed; {
+		var f serve.Frame
+		var body io.Reader
+		if f, body, err = r.Next(); err == nil && f.Kind == serve.Failed {
+			text, _ := io.ReadAll(body)
+			if p := serve.ParseProblem(text); p.Code != "no-base" {
+				t.Errorf("in the stream: %s", text)
+			}
+		}
+		kind = f.Kind
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	early := get(t, s.URL+"/app/stream?after=41")
+	w.base()
+	w.add(2, 20)
+	receive(t, early.Body, 41, 43)
+	r, err = serve.NewReader(get(t, s.URL+"/app/stream?to=43").Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []serve.Kind{serve.Heartbeat, serve.Base} {
+		if f, _, err := r.Next(); err != nil || f.Kind != want {
+			t.Fatalf("a frame of kind %q, want %q: %v", f.Kind, want, err)
+		}
 	}
 }
 

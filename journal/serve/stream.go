@@ -69,7 +69,8 @@ func (s *stream) start(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// newest is the TXID of the newest base that is not after to; 0 where the trail begins with the empty database.
+// newest is the TXID of the newest base that is not after to; 0 where the trail begins with the empty database. The
+// error is ErrNoBase for a trail that has just begun, after transactions that it never had: its base is being written.
 func (f *feed) newest(to journal.TXID) (journal.TXID, error) {
 	bases, err := f.trail.Bases()
 	if err != nil {
@@ -80,11 +81,15 @@ func (f *feed) newest(to journal.TXID) (journal.TXID, error) {
 			return bases[i].TXID, nil
 		}
 	}
-	if held := f.extent(); held.First > 1 {
-		held.Want = to
-		return 0, held
+	held := f.extent()
+	switch {
+	case held.First == 1:
+		return 0, nil
+	case len(bases) == 0:
+		return 0, fmt.Errorf("nothing leads to transaction %d: %w", held.Last, ErrNoBase)
 	}
-	return 0, nil
+	held.Want = to
+	return 0, held
 }
 
 // extent is the range of transactions that the trail holds.

@@ -55,7 +55,8 @@ type Options struct {
 	Once bool
 	// PollMin and PollMax are how often a source is asked that does not tell by itself; default 1 ms and 50 ms.
 	PollMin, PollMax time.Duration
-	// Retry says of an error whether the source may have got over it in a while; default follow.ErrUnreachable.
+	// Retry says of an error whether the source may have got over it in a while; default follow.ErrUnreachable. A
+	// follow.ErrNotReady always is.
 	Retry func(error) bool
 }
 
@@ -109,7 +110,7 @@ func (f *feed) run(ctx context.Context, yield func(Change) bool) error {
 	for {
 		n, err := f.look(ctx, yield)
 		switch {
-		case err != nil && !f.o.Once && f.o.Retry(err):
+		case err != nil && !f.o.Once && (f.o.Retry(err) || errors.Is(err, follow.ErrNotReady)):
 			pause = retryPause
 		case err != nil, f.o.Once:
 			return err

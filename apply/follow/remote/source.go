@@ -95,7 +95,7 @@ func (s *Source) drop() {
 
 // wrap says of an error whether asking again can help.
 func (s *Source) wrap(err error) error {
-	if errors.Is(err, follow.ErrUnreachable) {
+	if errors.Is(err, follow.ErrUnreachable) || errors.Is(err, follow.ErrNotReady) {
 		return err
 	}
 	for _, final := range []error{
@@ -107,6 +107,9 @@ func (s *Source) wrap(err error) error {
 	}
 	if s.web == nil { // there is no other connection to be had
 		return fmt.Errorf("%s: %w", s.name, err)
+	}
+	if errors.Is(err, serve.ErrNoBase) {
+		return fmt.Errorf("%s: %w: %w", s.name, err, follow.ErrNotReady)
 	}
 	return fmt.Errorf("%s: %w: %w", s.name, err, follow.ErrUnreachable)
 }
