@@ -88,8 +88,8 @@ var rooms = []room{
 		why: "it carries positions between requests, and whoever uses it says how they are asked and waited for",
 	},
 	{
-		path: "apply/follow/changes", may: []string{"apply", "apply/follow", "journal", "diff", "internal/sqlitefile"},
-		why: "a feed is one more reader of a source, which keeps no replica",
+		path: "apply/follow/changes", may: []string{"apply", "apply/follow", "journal", "journal/serve", "diff", "internal/sqlitefile"},
+		why: "a feed is one more reader of a source, which keeps no replica; a server sends what it finds",
 	},
 	{
 		path: "apply/follow/remote", may: []string{"apply", "apply/follow", "journal", "journal/serve", "internal/durable"},

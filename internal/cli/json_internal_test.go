@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/pagetrail/pagetrail/apply/follow/changes"
 )
 
 // The contract is what JSON.md says: no field may exist that is not there.
@@ -33,7 +35,7 @@ func TestJSONIsDocumented(t *testing.T) {
 			walk(f.Type)
 		}
 	}
-	for _, v := range []any{txJSON{}, lostJSON{}, hydrateJSON{}, showJSON{}, statusJSON{}, windowJSON{}, pointsJSON{}, verifyJSON{}, versionJSON{}, followJSON{}, watchJSON{}} {
+	for _, v := range []any{txJSON{}, lostJSON{}, hydrateJSON{}, showJSON{}, statusJSON{}, windowJSON{}, pointsJSON{}, verifyJSON{}, versionJSON{}, followJSON{}, changes.Change{}} {
 		walk(reflect.TypeOf(v))
 	}
 	if seen < 80 {

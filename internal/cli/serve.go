@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/pagetrail/pagetrail/apply/follow/changes"
 	"github.com/pagetrail/pagetrail/internal/durable"
 	"github.com/pagetrail/pagetrail/internal/ui"
 	"github.com/pagetrail/pagetrail/journal"
@@ -65,6 +66,11 @@ be served like any other, so followers may follow followers. Programs that commi
 never wait for a follower, and a hundred cost this machine little more than one: what is
 new is read and encoded once. A follower that takes nothing for a minute is cut off;
 it goes on where it was when it comes back.
+
+Which tables each transaction changes is told at URL/changes, as server-sent events with
+the JSON of pagetrail watch: curl -N http://HOST/NAME/changes. Header Last-Event-ID, or
+?after=TXID, goes on after what was told. While somebody listens, there is a copy of the
+database in the directory for temporary files (TMPDIR).
 
 On an address that other machines reach, tokens and TLS are needed: --tokens names a
 file that only its owner may read, with a token a line, and behind it the names of the
@@ -126,9 +132,12 @@ func (o *serveOptions) run(ctx context.Context, env *Env) error {
 		far = far || isURL(arg)
 	}
 	opt := &serve.Options{Databases: all, Tokens: tokens, Streams: o.streams, Heartbeat: o.heartbeat}
+	told := &changes.Options{}
 	if far { // each look into an archive is a request
 		opt.PollMin, opt.PollMax = archivePollMin, archivePollMax
+		told.PollMin, told.PollMax, told.Retry = archivePollMin, archivePollMax, mayPass
 	}
+	opt.Changes = changes.Served(told)
 	if o.sync {
 		opt.Sync = func(_ context.Context, name string) error { return syncPrimary(durable.OS, all[name].Dir()) }
 	}

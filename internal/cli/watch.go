@@ -10,7 +10,6 @@ import (
 
 	"github.com/pagetrail/pagetrail/apply/follow/changes"
 	"github.com/pagetrail/pagetrail/internal/ui"
-	"github.com/pagetrail/pagetrail/journal"
 )
 
 type watchOptions struct {
@@ -46,6 +45,7 @@ changed the database, for instance.
 A trail has pages, and to know whose they are takes the database: the state at which
 watching begins is restored into the directory for temporary files (TMPDIR) and kept up
 to date there. It begins with the next transaction, or after the one that --from names.
+Programs without pagetrail are told the same by pagetrail serve, at URL/changes.
 
 ` + trailHelp,
 		Args: oneTrail,
@@ -58,16 +58,6 @@ to date there. It begins with the next transaction, or after the one that --from
 	}
 	o.addFlags(cmd.Flags())
 	return cmd
-}
-
-// watchJSON is a line of watch --json.
-type watchJSON struct {
-	Position journal.Position `json:"position"`
-	Time     string           `json:"time"`
-	Tables   []string         `json:"tables"`
-	Any      bool             `json:"any,omitempty"` // any table may have changed
-	Note     string           `json:"note,omitempty"`
-	Folded   uint64           `json:"folded,omitempty"` // transactions before that are told with it
 }
 
 func (o *watchOptions) run(ctx context.Context, env *Env) error {
@@ -103,11 +93,7 @@ func (o *watchOptions) run(ctx context.Context, env *Env) error {
 
 func (o *watchOptions) print(env *Env, c *changes.Change) error {
 	if o.json {
-		tables := c.Tables
-		if tables == nil {
-			tables = []string{}
-		}
-		return writeJSON(env.Out, watchJSON{c.Position, jsonTime(c.Time), tables, c.All, c.Note, c.Folded})
+		return writeJSON(env.Out, c)
 	}
 	what := ui.Clean(strings.Join(c.Tables, ", "))
 	if c.All {

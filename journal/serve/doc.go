@@ -19,6 +19,8 @@
 //	GET /NAME           identity, range and last transaction, JSON
 //	GET /NAME/stream    a stream: ?after=TXID goes on after that transaction; without it the stream begins with the
 //	                    newest base; &to=TXID ends it after that transaction
+//	GET /NAME/changes   which tables each transaction changes, as server-sent events, if Options.Changes knows;
+//	                    Last-Event-ID, or ?after=TXID, goes on after what was told
 //
 // HTTP/1.1 and HTTP/2. Content is compressed already. Errors are JSON, see [Problem]; one that comes up later is the
 // stream's last frame.
@@ -29,4 +31,7 @@
 // goroutine for each database that somebody follows, and kept in memory for all: a hundred followers cost a hundred
 // times the network, and not the reading. A follower that is slower than that falls back to files, and one that takes
 // nothing for long is cut off; none is waited for.
+//
+// Changes are told by one walk through the transactions for all who listen to a database, and kept in memory for those
+// who come back soon. Who asks for older ones has a walk of its own until there, one listener at a time.
 package serve

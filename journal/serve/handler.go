@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"slices"
 	"strconv"
@@ -22,7 +23,7 @@ type Options struct {
 	// Tokens open databases. Default: everybody may read everything, which is for a listener that nobody else
 	// reaches.
 	Tokens []Token
-	// Streams is how many there may be at a time; default 1000.
+	// Streams is how many there may be at a time, listeners to changes included; default 1000.
 	Streams int
 	// Heartbeat is how often a stream says that it is alive when nothing comes; default 5 s.
 	Heartbeat time.Duration
@@ -35,6 +36,9 @@ type Options struct {
 	// Sync, if set, is called before transactions are sent, and makes the database of that name durable up to
 	// them. Without it a primary that loses power may come back with fewer transactions than its followers have.
 	Sync func(ctx context.Context, name string) error
+	// Changes, if set, is told by GET /NAME/changes: an event for each transaction of the trail after the given one, in
+	// order, until the context ends; changes.Served of package apply/follow/changes is one. Default: nothing is told.
+	Changes func(ctx context.Context, trail *journal.Trail, after journal.TXID) iter.Seq2[Event, error]
 	// PollMin, PollMax and PollError are how often a trail that is followed is looked at: after something came, when
 	// nothing did for long, and after an error; default 500 µs, 50 ms and 1 s. On Linux a write to one of the first 16
 	// wakes at once instead, though not more often than PollMin.
@@ -70,6 +74,7 @@ func (o *Options) filled() Options {
 type Handler struct {
 	o      Options
 	feeds  map[string]*feed
+	tells  map[string]*telling
 	mux    http.ServeMux
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -83,14 +88,16 @@ var _ http.Handler = (*Handler)(nil)
 
 // New makes a handler. Nothing is read before somebody asks.
 func New(o *Options) *Handler {
-	h := &Handler{o: o.filled(), feeds: make(map[string]*feed)}
+	h := &Handler{o: o.filled(), feeds: make(map[string]*feed), tells: make(map[string]*telling)}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	for name, trail := range h.o.Databases {
 		h.feeds[name] = &feed{name: name, trail: trail, o: &h.o, news: make(chan struct{})}
+		h.tells[name] = &telling{h: h, f: h.feeds[name], turn: make(chan struct{}, 1)}
 	}
 	h.mux.HandleFunc("GET /{$}", h.answer(h.list))
 	h.mux.HandleFunc("GET /{name}", h.answer(h.status))
 	h.mux.HandleFunc("GET /{name}/stream", h.answer(h.stream))
+	h.mux.HandleFunc("GET /{name}/changes", h.answer(h.changes))
 	h.mux.HandleFunc("/", h.answer(func(_ http.ResponseWriter, r *http.Request, _ *Token) error {
 		return problemf(journal.ErrNotFound, "there is nothing at %.200q", r.URL.Path)
 	}))

@@ -10,6 +10,8 @@
 // scratch file, walks all of it once, and then keeps the map of pages to tables up to date with each transaction; a
 // change of the schema walks it again.
 //
+// [Served] hands a feed to a server, which tells it as server-sent events.
+//
 // # What is promised
 //
 // A table whose rows or indexes a transaction changed is named. One that it did not may be named as well, rarely: when
@@ -34,20 +36,22 @@ import (
 	"github.com/pagetrail/pagetrail/journal"
 )
 
-// Change is what one transaction changed.
+// Change is what one transaction changed. As JSON it is what pagetrail watch --json prints, and a server sends.
 type Change struct {
-	Position journal.Position
-	Time     time.Time
-	Note     string
-	Tables   []string // sorted
-	All      bool     // any table may have changed
+	Position journal.Position `json:"position"`
+	Time     time.Time        `json:"time"`
+	Tables   []string         `json:"tables"`        // sorted
+	All      bool             `json:"any,omitempty"` // any table may have changed
+	Note     string           `json:"note,omitempty"`
 	// Folded is how many transactions before this one are told with it, since the source has them as one.
-	Folded uint64
+	Folded uint64 `json:"folded,omitempty"`
 }
 
 // Options for Feed; nil and the zero value mean the defaults.
 type Options struct {
-	// After is the transaction after which the feed begins. Default: the last there is.
+	// After is the transaction after which the feed begins. Default: the last there is. Where the state after it cannot
+	// be had any more, the feed begins with the transaction that it was folded into, or else with a Change that has All
+	// set, for all up to the last there is.
 	After journal.TXID
 	// FromStart begins with the first transaction that the source has the state before of, whatever After says.
 	FromStart bool
@@ -55,6 +59,9 @@ type Options struct {
 	Once bool
 	// PollMin and PollMax are how often a source is asked that does not tell by itself; default 1 ms and 50 ms.
 	PollMin, PollMax time.Duration
+	// TempDir is where the state is that a feed begins with the empty database; default os.TempDir(). Others are where
+	// the source makes them.
+	TempDir string
 	// Retry says of an error whether the source may have got over it in a while; default follow.ErrUnreachable. A
 	// follow.ErrNotReady always is.
 	Retry func(error) bool
@@ -97,6 +104,7 @@ type feed struct {
 	m     owners
 	dec   diff.Decoder
 	begun bool
+	lost  bool // transactions that are to be told are not there any more
 }
 
 func (f *feed) close() {
@@ -156,6 +164,13 @@ func (f *feed) look(ctx context.Context, yield func(Change) bool) (n int, err er
 		}
 		f.begun = true
 	}
+	if f.lost {
+		f.lost = false
+		tx := f.state.Tx()
+		if !yield(f.change(&tx, nil, true)) {
+			return n, errStop
+		}
+	}
 	for f.state.TXID() < last.TXID {
 		before := f.state.TXID()
 		if err := f.follow(ctx, last.TXID, yield); err != nil {
@@ -176,7 +191,7 @@ func (f *feed) begin(ctx context.Context, last journal.TXID) error {
 	}
 	var err error
 	if after == 0 {
-		f.state, err = apply.OpenState(nil)
+		f.state, err = apply.OpenState(&apply.StateOptions{Dir: f.o.TempDir})
 		var r *journal.RangeError
 		for _, e := range f.src.Records(ctx, 1) {
 			if errors.As(e, &r) && r.First > 1 {
@@ -185,12 +200,28 @@ func (f *feed) begin(ctx context.Context, last journal.TXID) error {
 			break
 		}
 	} else {
-		f.state, err = f.src.State(ctx, after)
+		err = f.beginAfter(ctx, after, last)
 	}
 	if err != nil {
 		return err
 	}
 	return f.m.walk(ctx, f.state)
+}
+
+// beginAfter takes the state after a transaction, or the one before it that is nearest to it.
+func (f *feed) beginAfter(ctx context.Context, after, last journal.TXID) (err error) {
+	f.state, err = f.src.State(ctx, after)
+	folded, ok := errors.AsType[*journal.FoldedError](err)
+	switch {
+	case ok && folded.Before == 0:
+		f.state, err = apply.OpenState(&apply.StateOptions{Dir: f.o.TempDir})
+	case ok:
+		f.state, err = f.src.State(ctx, folded.Before)
+	case errors.Is(err, journal.ErrRange) && after < last:
+		f.state, err = f.src.State(ctx, last)
+		f.lost = true
+	}
+	return err
 }
 
 // replace takes the state of a transaction for what went before.
@@ -214,7 +245,7 @@ func (f *feed) follow(ctx context.Context, to journal.TXID, yield func(Change) b
 		if err != nil {
 			return err
 		}
-		if rec.Kind == journal.Base {
+		if rec.Kind == journal.Base || rec.First() <= f.state.TXID() { // that, or folded across where the feed is
 			return f.jump(ctx, rec.TXID, rec.Tx, yield)
 		}
 		tables, err := f.apply(ctx, rec)
