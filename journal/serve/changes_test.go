@@ -80,10 +80,18 @@ func listen(t testing.TB, url, token, last string) (*http.Response, *bufio.Reade
 // event is the next one: its id and what it says.
 func event(t testing.TB, r *bufio.Reader) (id, kind, data string) {
 	t.Helper()
+	id, kind, data, err := read(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id, kind, data
+}
+
+func read(r *bufio.Reader) (id, kind, data string, err error) {
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
-			t.Fatal(err)
+			return "", "", "", err
 		}
 		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
 		switch name {
@@ -95,7 +103,7 @@ func event(t testing.TB, r *bufio.Reader) (id, kind, data string) {
 			data = value
 		case "":
 			if data != "" {
-				return id, kind, data
+				return id, kind, data, nil
 			}
 		}
 	}
@@ -288,13 +296,25 @@ func TestChangesEnd(t *testing.T) {
 // TestChangesSlow: a listener that takes nothing is cut off, and holds nobody up meanwhile.
 func TestChangesSlow(t *testing.T) {
 	w, c := newWriter(t), &teller{size: 500_000}
-	h, s := serverOf(t, w, &serve.Options{Changes: c.changes, WriteTimeout: 200 * time.Millisecond})
-	listen(t, s.URL+"/app/changes", "", "") // and then nothing is read
-	resp, quick := listen(t, s.URL+"/app/changes", "", "")
-	w.add(60, 20) // more than any socket holds
-	told(t, quick, 1, 60)
-	resp.Body.Close()
-	for h.Streams() > 0 { // until the slow one is gone, and the one that closed
+	h, s := serverOf(t, w, &serve.Options{Changes: c.changes, WriteTimeout: 100 * time.Millisecond})
+	url := s.URL + "/app/changes?after=0"
+	listen(t, url, "", "") // and then nothing is read
+	w.add(60, 20)          // more than any socket holds
+	for last, next := "", journal.TXID(1); next <= 60; {
+		resp, r := listen(t, url, "", last) // again, if this machine was so slow that it was taken for such a one
+		for next <= 60 {
+			id, _, _, err := read(r)
+			if err != nil {
+				break
+			}
+			if pos, err := journal.ParseToken(id); err != nil || pos.TXID != next {
+				t.Fatalf("told of %q, want transaction %d: %v", id, next, err)
+			}
+			last, next = id, next+1
+		}
+		resp.Body.Close()
+	}
+	for h.Streams() > 0 { // until the slow one is gone, and those that closed
 		time.Sleep(time.Millisecond)
 	}
 }
