@@ -92,6 +92,16 @@
 // SQLite. Bytes changed behind SQLite's back are found when a transaction builds
 // on them, or by the next attach.
 //
+// # A source that is behind
+//
+// A load balancer may lead to a relay that lags. A replica that is ahead of its
+// source stays as it is and waits, see [BehindError], as long as the source's last
+// transaction is, by its checksum, the one that led to what the replica has. That
+// is known of the last thousand that this process applied, and of those in the
+// replica's own trail; otherwise it is looked at when the source has as many
+// transactions: then another history is a [journal.ErrDiverged]. So is another
+// timeline, at once.
+//
 // # Positions
 //
 // [Where] says what readers of a replica see, [Wait] waits until they see what

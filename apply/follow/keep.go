@@ -90,7 +90,7 @@ func (k *keeper) align(ctx context.Context) error {
 // verdict is why the trail does not lead to the replica's state, if that is what
 // the error says; not when the source was just not reached, or nobody waits.
 func (k *keeper) verdict(ctx context.Context, what string, err error) (string, error) {
-	if err == nil || k.r.o.Retry(err) || ctx.Err() != nil {
+	if err == nil || k.r.o.passes(err) || ctx.Err() != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%s: %v", what, err), nil

@@ -97,7 +97,18 @@ func (r *Replica) search(ctx context.Context, sum diff.Sum, from journal.TXID) (
 // history up to there.
 func (r *Replica) settle(ctx context.Context, m mark) error {
 	r.pos, r.damaged = m, ""
-	if err := r.sameHistory(ctx, m); err != nil {
+	r.past.note(m.TXID, m.Sum)
+	last, err := r.src.Refresh(ctx)
+	if err != nil {
+		return err
+	}
+	err = r.inHistory(ctx, last, m)
+	if last.TXID < m.TXID && !r.o.Rewind {
+		if err = r.lags(ctx, last); errors.Is(err, ErrNotReady) {
+			err = nil // CatchUp says it, when that is still so
+		}
+	}
+	if err != nil {
 		if !r.o.Rewind || !errors.Is(err, journal.ErrDiverged) {
 			return err
 		}
@@ -123,6 +134,11 @@ func (r *Replica) sameHistory(ctx context.Context, m mark) error {
 	if err != nil {
 		return err
 	}
+	return r.inHistory(ctx, last, m)
+}
+
+// inHistory is sameHistory with a source that ends at last.
+func (r *Replica) inHistory(ctx context.Context, last journal.Tx, m mark) error {
 	if last.TXID < m.TXID {
 		return fmt.Errorf("it is at transaction %d, and the source ends at %d: rewind it, or follow another source: %w",
 			m.TXID, last.TXID, journal.ErrDiverged)

@@ -27,7 +27,7 @@ var ErrNothing = fmt.Errorf("the source has no transaction yet: %w", journal.Err
 // [journal.ErrLocked] when another follower or a writer is at work, or programs
 // have a file open that was no replica before; a
 // [journal.ErrForeign] for a replica of another database; a
-// [journal.ErrDiverged] when it is ahead of the source or beside it; an
+// [journal.ErrDiverged] when it is beside the source's history; an
 // [fs.ErrExist] for a file that is no replica.
 func Open(ctx context.Context, path string, src Source, o *Options) (*Replica, error) {
 	r := &Replica{path: path, o: o.withDefaults(), src: src}

@@ -14,9 +14,10 @@ import (
 type Options struct {
 	// Once makes Run return when the replica is where the source is.
 	Once bool
-	// Rewind takes a replica that is ahead of the source's history, or beside
-	// it, back to the source's last state; the transactions that only the
-	// replica has are lost with that. Default: an error.
+	// Rewind takes a replica that is ahead of the source, or beside its history,
+	// back to the source's last state; the transactions that only the replica has
+	// are lost with that, even if the source only lags. Default: beside it is an
+	// error, and ahead of it a [BehindError].
 	Rewind bool
 	// Takeover opens a replica whose promotion has begun, which is for package
 	// takeover; others are told to let it be finished.
@@ -63,6 +64,11 @@ type Options struct {
 	// [ErrNotReady] always is.
 	Retry              func(error) bool
 	RetryMin, RetryMax time.Duration
+	// BehindWait is how long a source may be behind the replica before
+	// Events.Waiting says so; default 1 minute. Run waits on, see [BehindError].
+	// Negative: it is a [journal.ErrDiverged] at once, for a source that will not
+	// have more than it has.
+	BehindWait time.Duration
 	// Monitor, if set, is told how far the replica is.
 	Monitor *Monitor
 	// Events are told what happens.
@@ -96,8 +102,8 @@ type Events struct {
 	// TrailBegun: the replica's own trail, which did not lead to the replica's
 	// state for the reason given, has another name now, and a new one began.
 	TrailBegun func(reason, aside string)
-	// Waiting: readers hold something up, for longer than the bound of that
-	// wait; what says what.
+	// Waiting: readers hold something up, or the source is behind, for longer
+	// than the bound of that wait; what says what.
 	Waiting func(what string)
 }
 
@@ -139,6 +145,9 @@ func (o *Options) withDefaults() Options {
 	span(&opt.PollMax, 50*time.Millisecond)
 	span(&opt.RetryMin, 100*time.Millisecond)
 	span(&opt.RetryMax, 10*time.Second)
+	if opt.BehindWait == 0 {
+		opt.BehindWait = time.Minute
+	}
 	if opt.Retry == nil {
 		opt.Retry = func(err error) bool { return errors.Is(err, ErrUnreachable) }
 	}
@@ -153,6 +162,9 @@ func (o *Options) withDefaults() Options {
 	}
 	return opt
 }
+
+// passes says of an error that asking again may help.
+func (o *Options) passes(err error) bool { return errors.Is(err, ErrNotReady) || o.Retry(err) }
 
 // sync makes a file durable.
 func (o *Options) sync(f *os.File) error {

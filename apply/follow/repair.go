@@ -76,6 +76,7 @@ func (r *Replica) become(ctx context.Context, state *apply.State) (int, error) {
 		}
 	}
 	tx, id := state.Tx(), r.src.Identity()
+	r.past = past{} // what comes before may be another history
 	s.count, s.txs = state.PageCount(), 1
 	s.pos = mark{
 		Position: journal.Position{Database: id.Database, Timeline: id.Timeline, TXID: tx.TXID, Sum: state.Sum()},

@@ -27,7 +27,8 @@ type Replica struct {
 	shm     *index
 	slots   *slots
 
-	pos mark // of what readers see
+	pos  mark // of what readers see
+	past past // of transactions before
 
 	hdr     sqlitefile.IndexHeader // as published; PageSize and PageCount are the replica's
 	gen     sqlitefile.WALHeader   // of the WAL's frames, when hdr.MxFrame > 0

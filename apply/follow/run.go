@@ -29,7 +29,7 @@ func Run(ctx context.Context, path string, src Source, o *Options) error {
 		switch {
 		case ctx.Err() != nil && !opt.Once:
 			return closed(r, nil)
-		case err != nil && !opt.Once && (opt.Retry(err) || errors.Is(err, ErrNotReady)):
+		case err != nil && !opt.Once && opt.passes(err):
 			if poll.unreachable(ctx, err) != nil {
 				return closed(r, nil)
 			}
@@ -62,13 +62,15 @@ func closed(r *Replica, err error) error {
 // poller looks often after something came, and ever less often when nothing
 // does or the source cannot be reached.
 type poller struct {
-	o     *Options
-	pause time.Duration
-	retry time.Duration
+	o      *Options
+	pause  time.Duration
+	retry  time.Duration
+	behind time.Time // since when the source has been behind the replica; zero: it is not
+	said   bool      // that it has been for long
 }
 
 func (p *poller) wait(ctx context.Context, src Source, busy bool) error {
-	p.retry = 0
+	p.retry, p.behind, p.said = 0, time.Time{}, false
 	if w, ok := src.(Waiter); ok {
 		return w.Await(ctx, p.o.PollMax)
 	}
@@ -89,7 +91,26 @@ func (p *poller) unreachable(ctx context.Context, err error) error {
 	if f := p.o.Events.Unreachable; f != nil {
 		f(err, pause)
 	}
+	p.lags(err)
 	return p.o.Wait(ctx, pause)
+}
+
+// lags says, once, that the source has been behind the replica for longer than a
+// relay should be.
+func (p *poller) lags(err error) {
+	var e *BehindError
+	if !errors.As(err, &e) {
+		return
+	}
+	now := p.o.Now()
+	if p.behind.IsZero() {
+		p.behind = now
+	}
+	if f := p.o.Events.Waiting; f != nil && !p.said && now.Sub(p.behind) >= p.o.BehindWait {
+		p.said = true
+		f(fmt.Sprintf("the source has been behind for %v, and is at transaction %d: it stands still, or it lost what the replica has",
+			now.Sub(p.behind).Round(time.Second), e.Source))
+	}
 }
 
 // CatchUp applies what the source has, and returns how many transactions that
@@ -110,6 +131,9 @@ func (r *Replica) CatchUp(ctx context.Context) (int, error) {
 	asked, bytes := r.informed(asked)
 	r.o.Monitor.note(r, bytes, time.Time{})
 	from := r.pos.TXID
+	if last.TXID < r.pos.TXID && !r.o.Rewind && r.damaged == "" {
+		return 0, r.lags(ctx, last)
+	}
 	if r.damaged != "" {
 		if err := r.repair(ctx, last.TXID, r.damaged); err != nil {
 			return 0, fmt.Errorf("repair of replica %s: %w", r.path, err)
@@ -118,7 +142,7 @@ func (r *Replica) CatchUp(ctx context.Context) (int, error) {
 	if err := r.keep.open(ctx); err != nil {
 		return 0, err
 	}
-	if last.TXID < r.pos.TXID {
+	if last.TXID < r.pos.TXID || last.TXID == r.pos.TXID && last.SumKnown && last.Sum != r.pos.Sum {
 		if err := r.rewind(ctx, last); err != nil {
 			return 0, err
 		}

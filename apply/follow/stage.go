@@ -268,6 +268,7 @@ func (s *stage) accept(tx *journal.Tx) {
 	}
 	s.count = tx.PageCount
 	s.pos.TXID, s.pos.Sum, s.pos.time = tx.TXID, s.pos.Sum.Add(s.delta), tx.Time
+	s.r.past.note(s.pos.TXID, s.pos.Sum)
 	if id := s.r.src.Identity(); id.Parent == nil || tx.TXID > id.Parent.TXID {
 		s.pos.Timeline = id.Timeline // what is before that is of an earlier one
 	}

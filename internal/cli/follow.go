@@ -68,9 +68,11 @@ to it: copy it with SQLite's own means only. When it ends and nobody has the rep
 open, follow leaves one file, byte for byte the primary's; else the last program to
 close it does. REPLICA-pos says where it was.
 
-A replica that is ahead of the trail or beside it, because the trail is another's or
-older than what was followed, is refused unless --rewind is given: then what only the
-replica has is lost, or kept in its own trail. So does a primary that was taken over from
+A replica that is ahead of the trail waits for it, and says so, again after a minute: it
+may be that of a relay that lags, which a load balancer chose. With --once that is an
+error. A replica that is beside the trail, because that is another's or has lost what was
+followed, is refused. With --rewind both are taken back: then what only the replica has
+is lost, or kept in its own trail. So does a primary that was taken over from
 (see pagetrail promote) become a replica: end its programs, and follow the new one with
 --rewind. What it had committed and not shipped becomes a branch of its trail.
 
@@ -254,6 +256,8 @@ func (o *followOptions) explain(err error) error {
 		return withHint(err, "end the program that writes to %s, or the other follow", o.replica)
 	case errors.Is(err, journal.ErrCorrupt):
 		return withHint(err, "how bad it is: pagetrail verify %s", o.trail)
+	case errors.Is(err, follow.ErrNotReady):
+		return withHint(err, "try again in a while; if what the replica has is lost there, --rewind takes it back")
 	case errors.Is(err, journal.ErrDiverged):
 		return withHint(err, "if the trail is sound (pagetrail verify %s), --rewind makes the replica what it says", o.trail)
 	}

@@ -72,7 +72,7 @@ func (o *recvOptions) run(ctx context.Context, env *Env) error {
 	f := &followOptions{trail: "the stream", replica: o.replica, json: o.json}
 	r := &followReport{o: f, env: env, start: env.Now()}
 	err = follow.Run(ctx, o.replica, src, &follow.Options{
-		SyncEachCommit: o.full, Rewind: o.rewind, Trail: ownTrail(o.replica, o.keep),
+		SyncEachCommit: o.full, Rewind: o.rewind, Trail: ownTrail(o.replica, o.keep), BehindWait: -1,
 		Events: follow.Events{
 			Attached: r.attached, Applied: r.applied, Repaired: r.repaired, Waiting: r.waiting, TrailBegun: r.trailBegun,
 		},

@@ -211,6 +211,9 @@ func (f *feed) begin(ctx context.Context, last journal.TXID) error {
 // beginAfter takes the state after a transaction, or the one before it that is nearest to it.
 func (f *feed) beginAfter(ctx context.Context, after, last journal.TXID) (err error) {
 	f.state, err = f.src.State(ctx, after)
+	if behind, ok := errors.AsType[*follow.BehindError](err); ok && after > last { // it was asked for, and not had before
+		return &journal.RangeError{Want: after, First: 1, Last: behind.Source}
+	}
 	folded, ok := errors.AsType[*journal.FoldedError](err)
 	switch {
 	case ok && folded.Before == 0:

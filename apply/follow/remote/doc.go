@@ -16,6 +16,7 @@
 //
 // A connection on which nothing comes for three times as long as the server promised to stay silent at most, and a
 // second, is given up: then the source is a [follow.ErrUnreachable], as it is when the server cannot be reached, is busy, or sends what
-// was damaged on the way. [follow.Run] asks again after those. It does not after a refused token, another database, or
-// a newer version of the stream: those need somebody.
+// was damaged on the way. A server that is behind what was asked for, since a load balancer chose it, or whose trail has
+// no base yet, is a [follow.ErrNotReady]. [follow.Run] asks again after both. It does not after a refused token, another
+// database, or a newer version of the stream: those need somebody.
 package remote

@@ -95,8 +95,11 @@ func (s *Source) drop() {
 
 // wrap says of an error whether asking again can help.
 func (s *Source) wrap(err error) error {
-	if errors.Is(err, follow.ErrUnreachable) || errors.Is(err, follow.ErrNotReady) {
+	if errors.Is(err, follow.ErrUnreachable) {
 		return err
+	}
+	if errors.Is(err, follow.ErrNotReady) {
+		return fmt.Errorf("%s: %w", s.name, err)
 	}
 	for _, final := range []error{
 		journal.ErrForeign, journal.ErrVersion, journal.ErrNotFound, journal.ErrRange, serve.ErrDenied,

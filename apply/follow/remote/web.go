@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pagetrail/pagetrail/apply/follow"
 	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/serve"
 )
@@ -152,6 +153,9 @@ func (w *web) stream(ctx context.Context, s *Source, after journal.TXID, from bo
 	if err != nil {
 		cancel(nil)
 		if r, ok := errors.AsType[*journal.RangeError](err); ok {
+			if want := max(after, to); r.Last < want { // another server answered than the one that had it
+				return nil, &follow.BehindError{Replica: want, Source: r.Last}
+			}
 			r.Want = after + 1
 		}
 		return nil, err
