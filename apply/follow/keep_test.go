@@ -5,7 +5,9 @@ package follow_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -239,4 +241,91 @@ func ownTrailSteps(t *testing.T, path string, src follow.Source) (all []string) 
 		t.Fatal(err)
 	}
 	return all
+}
+
+// breaking is a source whose transactions break off after a few, as a connection does.
+type breaking struct {
+	follow.Source
+	after int // so many come; negative: all
+}
+
+func (s *breaking) Records(ctx context.Context, from journal.TXID) iter.Seq2[*journal.Record, error] {
+	return func(yield func(*journal.Record, error) bool) {
+		n := 0
+		for rec, err := range s.Source.Records(ctx, from) {
+			if n == s.after {
+				rec, err = nil, fmt.Errorf("it broke off: %w", follow.ErrUnreachable)
+			}
+			if n++; !yield(rec, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// TestOwnTrailOutage: the source breaks off while the replica's own trail is filled, or is compared with it. That says
+// nothing about the trail: it is gone on with when the source is there again, and no new one begins.
+func TestOwnTrailOutage(t *testing.T) {
+	for _, ahead := range []bool{false, true} {
+		for after := range 3 {
+			p := newPrimary(t, "CREATE TABLE t(a)")
+			first := p.txid()
+			path := filepath.Join(t.TempDir(), "replica.db")
+			begun := 0
+			o := &follow.Options{Trail: path + "-pagetrail", Events: follow.Events{TrailBegun: func(string, string) { begun++ }}}
+			step := func() {
+				t.Helper()
+				for range 3 {
+					p.exec("INSERT INTO t VALUES(1)")
+					p.txid()
+				}
+				r := openReplica(t, path, p.source(), o)
+				catchUp(t, r)
+				closeReplica(t, r)
+			}
+			r := openReplica(t, path, p.source(), o)
+			catchUp(t, r)
+			closeReplica(t, r)
+			step()
+			db, pos := read(t, path), read(t, path+"-pos")
+			step()
+			if ahead {
+				write(t, path, db)
+				write(t, path+"-pos", pos)
+			} else {
+				cutTrail(t, o.Trail, p.txid()-3)
+			}
+			src := &breaking{Source: p.source(), after: -1}
+			r = openReplica(t, path, src, o)
+			if src.after = after; ahead {
+				src.after = 0 // one transaction is looked at
+			}
+			if _, err := r.CatchUp(t.Context()); !errors.Is(err, follow.ErrUnreachable) || begun > 0 {
+				t.Fatalf("ahead %v, broken off after %d: %v, %d trails begun", ahead, after, err, begun)
+			}
+			src.after = -1
+			catchUp(t, r)
+			closeReplica(t, r)
+			if begun > 0 {
+				t.Fatalf("ahead %v, broken off after %d: the trail began anew", ahead, after)
+			}
+			sameHistory(t, o.Trail, p.path+"-pagetrail", first, p.txid())
+		}
+	}
+}
+
+// cutTrail takes off the transactions after id, as a power cut does.
+func cutTrail(t *testing.T, dir string, id journal.TXID) {
+	t.Helper()
+	w, err := journal.OpenWriter(dir, nil)
+	if err == nil {
+		_, err = w.Lock()
+	}
+	if err == nil {
+		err = w.CutAfter(id)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
 }
