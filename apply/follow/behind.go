@@ -31,11 +31,11 @@ func (e *BehindError) Is(target error) bool { return target == ErrNotReady }
 func (r *Replica) lags(ctx context.Context, last journal.Tx) error {
 	err := r.inHistory(ctx, last, r.pos) // it is not
 	if r.o.BehindWait < 0 || r.pos.Timeline != r.src.Identity().Timeline {
-		return fmt.Errorf("replica %s: %w", r.path, err)
+		return err
 	}
 	said := last.SumKnown || last.SumCut != 0
 	if sum, ok := r.sumAt(ctx, last.TXID); ok && said && matches(&last, sum) != nil {
-		return fmt.Errorf("replica %s: %w; and the two differ at transaction %d", r.path, err, last.TXID)
+		return fmt.Errorf("%w; and the two differ at transaction %d", err, last.TXID)
 	}
 	return &BehindError{Replica: r.pos.TXID, Source: last.TXID}
 }

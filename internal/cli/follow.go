@@ -109,7 +109,7 @@ It ends with code 0 when interrupted, unless --once was not done.
 
 // followJSON is a line of follow --json.
 type followJSON struct {
-	Event        string           `json:"event"` // attached, applied, repaired, waiting, unreachable, trail, ended
+	Event        string           `json:"event"` // attached, applied, repaired, waiting, unreachable, reached, trail, ended
 	Position     journal.Position `json:"position"`
 	Transactions int              `json:"transactions,omitempty"`
 	Pages        int              `json:"pages,omitempty"`
@@ -316,7 +316,14 @@ func (r *followReport) repaired(reason string, pages int) {
 		ui.Clean(r.o.replica), reason, r.pos.TXID, ui.Plural(pages, "page", "pages"))
 }
 
-func (r *followReport) caughtUp(journal.Position) { r.away = false }
+// caughtUp is said when the source had been away.
+func (r *followReport) caughtUp(pos journal.Position) {
+	r.pos = pos
+	if r.away {
+		r.say(followJSON{Event: "reached"}, "%s is where the source is again: at transaction %d", ui.Clean(r.o.replica), pos.TXID)
+	}
+	r.away = false
+}
 
 // unreachable is said once for each time that the source is away.
 func (r *followReport) unreachable(err error, _ time.Duration) {

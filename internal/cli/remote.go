@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/pagetrail/pagetrail/apply/follow"
 	"github.com/pagetrail/pagetrail/apply/follow/remote"
 	"github.com/pagetrail/pagetrail/journal/serve"
 )
@@ -69,9 +70,12 @@ func (o *remoteOptions) open(ctx context.Context, env *Env, url string) (*remote
 	if errors.Is(err, serve.ErrDenied) {
 		return nil, withHint(err, "the token comes from --token-file or PAGETRAIL_TOKEN")
 	}
-	if err != nil && strings.HasPrefix(url, "https:") && o.cert == "" {
+	switch {
+	case err != nil && strings.HasPrefix(url, "https:") && o.cert == "":
 		// What TLS says of a certificate that is missing may come too late to be heard.
 		err = withHint(err, "if the server asks for a certificate: --cert FILE")
+	case errors.Is(err, follow.ErrUnreachable):
+		err = withHint(err, "see that pagetrail serve runs there, and that this machine reaches it")
 	}
 	return src, err
 }

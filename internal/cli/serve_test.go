@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ecdsa"
@@ -11,6 +12,7 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -126,6 +128,42 @@ func TestServe(t *testing.T) {
 	if code, _, errs := runHere(t, "follow", url+"/one.db", filepath.Join(dir, "second.replica"), "--once"); code != cli.Damaged {
 		t.Errorf("a replica of another database: %d: %s", code, errs)
 	}
+	if code, _, errs := runHere(t, "follow", url, filepath.Join(dir, "x"), "--once"); code != cli.Nothing || !strings.Contains(errs, `"one.db"`) {
+		t.Errorf("no name: %d: %s", code, errs)
+	}
+	_, told, _ := runHere(t, "watch", one, "--from", "0", "--once", "--json")
+	resp, err := http.Get(url + "/one.db/changes?after=0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	events := bufio.NewScanner(resp.Body)
+	for line := range strings.Lines(told) {
+		data, ok := "", false
+		for !ok && events.Scan() {
+			data, ok = strings.CutPrefix(events.Text(), "data: ")
+		}
+		if data+"\n" != line {
+			t.Fatalf("the server tells %s, and watch %s", data, line)
+		}
+	}
+}
+
+// A server goes and comes back: the follower says both.
+func TestServeComesBack(t *testing.T) {
+	dir := t.TempDir()
+	trail := filepath.Join(dir, "app.db-pagetrail")
+	if err := (trailPlan{start: start()}).make(trail); err != nil {
+		t.Fatal(err)
+	}
+	_, errs, ended, stop := background(t, "serve", trail, "--listen", "127.0.0.1:0")
+	url := errs.after(t, "serving on ", ended)
+	out, _, ended, _ := background(t, "follow", url+"/app.db", filepath.Join(dir, "replica.db"), "--json")
+	out.after(t, `"event":"attached"`, ended)
+	stop()
+	out.after(t, `"event":"unreachable"`, ended)
+	background(t, "serve", trail, "--listen", strings.TrimPrefix(url, "http://"))
+	out.after(t, `"event":"reached"`, ended)
 }
 
 // Tokens, TLS and certificates of followers.

@@ -45,6 +45,7 @@ changed the database, for instance.
 A trail has pages, and to know whose they are takes the database: the state at which
 watching begins is restored into the directory for temporary files (TMPDIR) and kept up
 to date there. It begins with the next transaction, or after the one that --from names.
+URL is that of a database that pagetrail serve serves (http or https), or of an archive.
 Programs without pagetrail are told the same by pagetrail serve, at URL/changes.
 
 ` + trailHelp,

@@ -125,11 +125,18 @@ func (w *web) status(ctx context.Context) (serve.Status, error) {
 		return serve.Status{}, err
 	}
 	defer resp.Body.Close()
-	var st serve.Status
-	if err := json.NewDecoder(io.LimitReader(resp.Body, statusBytes)).Decode(&st); err != nil || st.Position.Database == (journal.DatabaseID{}) {
-		return st, fmt.Errorf("the answer is not that of pagetrail serve: %w", errors.Join(err, errAnswer))
+	var st struct {
+		serve.Status
+		Databases []string `json:"databases"` // of the answer at the root
 	}
-	return st, nil
+	err = json.NewDecoder(io.LimitReader(resp.Body, statusBytes)).Decode(&st)
+	switch {
+	case err == nil && st.Databases != nil:
+		return st.Status, fmt.Errorf("no database is named; there are %q, as in %s/NAME: %w", st.Databases, w.url, journal.ErrNotFound)
+	case err != nil, st.Position.Database == (journal.DatabaseID{}):
+		return st.Status, fmt.Errorf("the answer is not that of pagetrail serve: %w", errors.Join(err, errAnswer))
+	}
+	return st.Status, nil
 }
 
 var errAnswer = errors.New("no database in it")
