@@ -14,11 +14,11 @@ import (
 // replica is. A source that lost transactions looks the same, until it has as
 // many again: then they are compared.
 type BehindError struct {
-	Replica, Source journal.TXID // where they are
+	Replica, Source journal.TXID // where they are; without a replica, where another answer said that the source is
 }
 
 func (e *BehindError) Error() string {
-	return fmt.Sprintf("the source is at transaction %d, and the replica at %d already", e.Source, e.Replica)
+	return fmt.Sprintf("the source is only at transaction %d, and %d is known already", e.Source, e.Replica)
 }
 
 // Is makes a BehindError an ErrNotReady.

@@ -175,3 +175,24 @@ func TestSourceBeside(t *testing.T) {
 		closeReplica(t, r)
 	}
 }
+
+// TestNothingYet: a source without a transaction is waited for, and that is said once.
+func TestNothingYet(t *testing.T) {
+	header := make([]byte, 512)
+	copy(header, newPrimary(t, "PRAGMA page_size=512", "CREATE TABLE t(a)").content())
+	m, path := newImages(t, 10), filepath.Join(t.TempDir(), "replica.db")
+	ctx, cancel := context.WithCancel(t.Context())
+	said, asked := 0, 0
+	o := &follow.Options{Wait: func(ctx context.Context, _ time.Duration) error {
+		if asked++; asked == 3 {
+			m.commit([][]byte{header})
+		}
+		return ctx.Err()
+	}}
+	o.Events.Waiting = func(string) { said++ }
+	o.Events.CaughtUp = func(journal.Position) { cancel() }
+	if err := follow.Run(ctx, path, openSource(t, m.dir), o); err != nil || said != 1 {
+		t.Fatalf("%v; it said so %d times", err, said)
+	}
+	same(t, "replica", read(t, path), header)
+}

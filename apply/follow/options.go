@@ -103,7 +103,8 @@ type Events struct {
 	// state for the reason given, has another name now, and a new one began.
 	TrailBegun func(reason, aside string)
 	// Waiting: readers hold something up, or the source is behind, for longer
-	// than the bound of that wait; what says what.
+	// than the bound of that wait, or there is nothing to follow yet; what says
+	// what.
 	Waiting func(what string)
 }
 

@@ -17,6 +17,7 @@ func Run(ctx context.Context, path string, src Source, o *Options) error {
 	opt := o.withDefaults()
 	poll := poller{o: &opt}
 	var r *Replica
+	nothing := false // was said
 	for {
 		var n int
 		var err error
@@ -35,7 +36,10 @@ func Run(ctx context.Context, path string, src Source, o *Options) error {
 			}
 			continue
 		case errors.Is(err, ErrNothing) && !opt.Once:
-			r = nil
+			if f := opt.Events.Waiting; f != nil && !nothing {
+				f("the source has no transaction yet")
+			}
+			r, nothing = nil, true
 		case errors.Is(err, ErrChanged):
 			err = r.release()
 			r = nil
