@@ -98,6 +98,8 @@ func (o *recvOptions) explain(err error) error {
 		return withHint(err, "end the program that writes to %s, or the follow", ui.Clean(o.replica))
 	case errors.Is(err, journal.ErrRange):
 		return withHint(err, "send again without --from, or from where %s is", ui.Clean(o.replica))
+	case errors.Is(err, journal.ErrDiverged):
+		return withHint(err, "a stream from before has nothing new; if it is what %s is to be, --rewind makes it that", ui.Clean(o.replica))
 	}
 	return err
 }
