@@ -136,7 +136,11 @@ func (r *Replica) CatchUp(ctx context.Context) (int, error) {
 	r.o.Monitor.note(r, bytes, time.Time{})
 	from := r.pos.TXID
 	if last.TXID < r.pos.TXID && !r.o.Rewind && r.damaged == "" {
-		return 0, fmt.Errorf("replica %s: %w", r.path, r.lags(ctx, last))
+		err := r.lags(ctx, last)
+		if !errors.Is(err, ErrNotReady) {
+			err = fmt.Errorf("replica %s: %w", r.path, err)
+		}
+		return 0, err
 	}
 	if r.damaged != "" {
 		if err := r.repair(ctx, last.TXID, r.damaged); err != nil {
