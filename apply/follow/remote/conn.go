@@ -63,7 +63,6 @@ func (s *Source) start(ctx context.Context, cancel context.CancelCauseFunc, body
 		c.pos = after + 1
 	}
 	go func() {
-		defer close(c.done)
 		err := c.read(body)
 		if errors.Is(err, context.Canceled) {
 			err = context.Cause(ctx)
@@ -73,7 +72,8 @@ func (s *Source) start(ctx context.Context, cancel context.CancelCauseFunc, body
 		}
 		c.err = err
 		close(c.items)
-		c.tell(nil)
+		close(c.done)
+		c.tell(nil) // last: who is woken by it looks whether it is done, and is not woken again
 	}()
 	return c
 }

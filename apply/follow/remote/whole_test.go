@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -275,5 +276,16 @@ func write(t testing.TB, name string, b []byte) {
 	t.Helper()
 	if err := os.WriteFile(name, b, 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestPipeEndsAtOnce: whoever waits for the first word of a stream that ends without one is told of that end, whatever
+// it is doing at that moment.
+func TestPipeEndsAtOnce(t *testing.T) {
+	head := (&serve.Head{Heartbeat: time.Second}).Append(nil)
+	for range 50_000 {
+		if _, err := remote.Pipe(t.Context(), io.NopCloser(bytes.NewReader(head)), nil); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Fatal(err)
+		}
 	}
 }
