@@ -221,10 +221,25 @@ func (db *DB) flush(tx journal.Tx) error {
 	return db.table.flush(tx)
 }
 
-// linger is how long the encoder waits after it found work, so that commits in
-// close succession share locks, reads and writes, and the processor need not go
-// back and forth between writer and encoder. The WAL holds them meanwhile.
-const linger = 2 * time.Millisecond
+const (
+	// linger is how long the encoder waits while commits come in close
+	// succession, so that they share locks, reads and writes, and the processor
+	// need not go back and forth between writer and encoder. The WAL holds them
+	// meanwhile.
+	linger = 2 * time.Millisecond
+	// brisk is the time a commit below which they do. Where they take longer
+	// there is little to share, and whoever follows would wait for nothing.
+	brisk = linger / 4
+)
+
+// pauseAfter is how long the encoder waits after a round that found so many
+// transactions, so long after the round before.
+func pauseAfter(found uint64, since time.Duration) time.Duration {
+	if found == 0 || since/brisk >= time.Duration(found) {
+		return 0
+	}
+	return linger
+}
 
 // startEncoder begins to record commits beside their writers.
 func (db *DB) startEncoder() {
@@ -239,29 +254,37 @@ func (db *DB) startEncoder() {
 func (db *DB) encode(stop <-chan struct{}, stopped chan<- struct{}) {
 	defer close(stopped)
 	pause := time.NewTimer(0)
+	var last time.Time
 	for range db.wake {
-		work, end := db.encodeOnce()
+		found, end := db.encodeOnce()
 		if end {
 			return
 		}
-		if work {
-			pause.Reset(linger)
-			select {
-			case <-pause.C:
-			case <-stop: // whoever closes the database does not wait
-			}
+		if found == 0 {
+			continue
+		}
+		now := time.Now()
+		d := pauseAfter(found, now.Sub(last))
+		if last = now; d == 0 {
+			continue
+		}
+		pause.Reset(d)
+		select {
+		case <-pause.C:
+		case <-stop: // whoever closes the database does not wait
 		}
 	}
 }
 
-func (db *DB) encodeOnce() (work, end bool) {
+// encodeOnce records what there is, and says how many transactions that were.
+func (db *DB) encodeOnce() (found uint64, end bool) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if !db.running.Load() {
-		return false, true
+		return 0, true
 	}
 	if db.w == nil || !db.attached || db.det != nil {
-		return false, false
+		return 0, false
 	}
 	before := db.last.TXID
 	err := db.guarded(func() error {
@@ -281,7 +304,7 @@ func (db *DB) encodeOnce() (work, end bool) {
 	} else {
 		db.broken.Store(nil)
 	}
-	return db.last.TXID != before, false
+	return uint64(max(db.last.TXID, before) - before), false
 }
 
 // guarded turns a panic of ours into an error, so that a bug here is never
