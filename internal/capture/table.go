@@ -259,12 +259,16 @@ func (t *table) evict() error {
 	return nil
 }
 
+// writeGap is how many entries between two that changed are written again, so
+// that both go down in one write: a kilobyte costs less than a system call.
+const writeGap = 64
+
 // writeDirty writes the changed entries, neighbours in one write.
 func (t *table) writeDirty() error {
 	slices.Sort(t.dirty)
 	for i := 0; i < len(t.dirty); {
 		first, last := t.dirty[i], t.dirty[i]
-		for i++; i < len(t.dirty) && t.dirty[i]-last <= 8 && (t.dirty[i]-1)/chunkPages == (first-1)/chunkPages; i++ {
+		for i++; i < len(t.dirty) && t.dirty[i]-last <= writeGap && (t.dirty[i]-1)/chunkPages == (first-1)/chunkPages; i++ {
 			last = t.dirty[i]
 		}
 		c, at, err := t.chunkOf(first)
