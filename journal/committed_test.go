@@ -28,6 +28,11 @@ func TestWhatIsDurable(t *testing.T) {
 	add(t, w, 2)
 	flush(t, w)
 	check(5, 3, true)
+	beside := w.Beside()
+	if err := beside(); err != nil {
+		t.Fatal(err)
+	}
+	check(5, 3, true)
 	prepare(t, w)
 	flush(t, w)
 	check(5, 3, true)
@@ -37,7 +42,11 @@ func TestWhatIsDurable(t *testing.T) {
 	if err := w.Drop(); err != nil {
 		t.Fatal(err)
 	}
+	beside = w.Beside()
 	rotate(t, w)
+	if err := beside(); err != nil {
+		t.Error("of a segment that has ended and was synced for that:", err)
+	}
 	check(5, 5, false)
 	if w.TailFirst() != 6 || w.Before().TXID != 5 || w.Before().Sum != sumOf(5) {
 		t.Fatal(w.TailFirst(), w.Before())

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"errors"
+	"os"
 )
 
 // Flush writes all that was added in one write (one more for each large transaction among it). On error
@@ -127,6 +128,21 @@ func (w *Writer) Sync() error {
 	}
 	w.tail.synced, w.dirty = w.tail.end, false
 	return nil
+}
+
+// Beside returns a function that makes durable what was flushed so far, and may be called without the lock, beside other
+// calls. The writer takes no notice: what a later Sync does, and what it finds, stays as it was. The lock must be held.
+func (w *Writer) Beside() (sync func() error) {
+	if w.tail == nil {
+		return func() error { return nil }
+	}
+	f := w.tail.f
+	return func() error {
+		if err := f.Sync(); !errors.Is(err, os.ErrClosed) { // else it has ended meanwhile, and was synced for that
+			return err
+		}
+		return nil
+	}
 }
 
 // append writes one finished block at the end.

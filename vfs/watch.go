@@ -32,8 +32,9 @@ type WatchOptions struct {
 	// database's name + "-pagetrail".
 	Trail string
 	// Poll is how often the WAL's index is looked at while there are commits,
-	// and MostPoll when there have been none for a while; looking is one call
-	// of the system. Default 10 ms and 100 ms.
+	// more often when a checkpoint is expected, and MostPoll when there have
+	// been none for a while; looking is one call of the system. Default 10 ms
+	// and 100 ms.
 	Poll, MostPoll time.Duration
 	// WALBytes is the length of the WAL from which it is not kept any more
 	// until it was recorded; default 64 MiB.
@@ -68,18 +69,20 @@ func (o *WatchOptions) withDefaults() WatchOptions {
 //
 // Each commit becomes one record, like one through the VFS: Watch keeps the
 // WAL from beginning anew before it was recorded, by a shared lock that no
-// writer waits for, and checkpoints copy pages as always. Notes cannot be
-// given, and a record has the time at which it was made, at most
-// WatchOptions.Poll after the commit.
+// writer waits for. A record has what a commit changed in its pages: a
+// checkpoint does not copy what was not recorded, save when it is the one that
+// the WAL's end is due for, which Watch has to keep pace with; where it does
+// not, pages are recorded in full. Notes cannot be given, and a record has the
+// time at which it was made, at most WatchOptions.Poll after the commit.
 //
 // The first time the database is copied into the trail, within a read
 // transaction: writers go on. What was committed while nobody watched is
 // recorded commit by commit if the WAL still has it, else as one record.
 //
 // Like every open connection it keeps the last program from deleting the WAL
-// and from leaving WAL mode, and a PRAGMA wal_checkpoint(RESTART or TRUNCATE)
-// may have to wait for Poll: give it a busy timeout. At the end, if nobody
-// else has the database open, the WAL is checkpointed and deleted.
+// and from leaving WAL mode, and a PRAGMA wal_checkpoint(FULL, RESTART or
+// TRUNCATE) may have to wait for Poll: give it a busy timeout. At the end, if
+// nobody else has the database open, the WAL is checkpointed and deleted.
 func Watch(ctx context.Context, path string, o *WatchOptions) (err error) {
 	w, err := NewWatcher(path, o)
 	if err != nil {
@@ -192,7 +195,7 @@ func (w *Watcher) rollback() error {
 func (w *Watcher) Step() (wait time.Duration, err error) {
 	changed, err := w.watch.Step(w.read)
 	if changed {
-		w.wait = w.opt.Poll
+		w.wait = w.watch.Wait(w.opt.Poll)
 		return w.wait, err
 	}
 	if err == nil {

@@ -167,7 +167,7 @@ func TestWatchInterleaved(t *testing.T) {
 		if got := int(r.state.TXID() - first); got != commits || r.kinds[journal.CatchUp] > 0 {
 			t.Errorf("seed %d: %d commits are %d records, kinds %v", seed, commits, got, r.kinds)
 		}
-		for _, p := range []string{"lock a mark", "record", "lock mark 0", "unlock the mark", "unlock mark 0"} {
+		for _, p := range []string{"lock a mark", "record", "lock mark 0", "unlock the mark", "unlock mark 0", "set the mark"} {
 			if points[p] == 0 {
 				t.Errorf("seed %d: %q was never reached: %v", seed, p, points)
 			}

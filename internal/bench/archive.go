@@ -15,6 +15,8 @@ import (
 const (
 	oltpFilled       = 380_000
 	oltpTransactions = 50_000
+	oltpRate         = 500 // transactions a second of a writer that pauses
+	oltpPaced        = 5_000
 )
 
 // archiveRun is one writer with its sidecar.
@@ -40,7 +42,7 @@ func askArchive(b *bench) error {
 	for rep := range reps {
 		for i := range sides {
 			side := sides[(i+rep)%len(sides)]
-			r, err := b.archiveRun(side, filled, rep == reps-1 && side == sides[1])
+			r, err := b.archiveRun(side, filled, 0, rep == reps-1 && side == sides[1])
 			if err != nil {
 				return fmt.Errorf("%s: %w", side, err)
 			}
@@ -50,12 +52,45 @@ func askArchive(b *bench) error {
 	for _, side := range sides[1:] {
 		b.archiveRows(side, runs[sides[0]], runs[side])
 	}
+	return b.askPaced(filled, runs[sides[0]])
+}
+
+// askPaced is about what a writer that pauses ships when it is watched: most of what there is, and a checkpoint of its
+// may come at any time.
+func (b *bench) askPaced(filled string, alone []archiveRun) error {
+	r, err := b.archiveRun("watched", filled, oltpRate, false)
+	if err != nil {
+		return fmt.Errorf("watched, with pauses: %w", err)
+	}
+	n, side := float64(b.scaled(oltpPaced)), fmt.Sprintf("watched, %d a second: ", oltpRate)
+	peak := 0.0
+	for _, a := range alone {
+		peak = max(peak, a.writer.out["wal"])
+	}
+	for _, q := range []struct {
+		what         string
+		value, limit float64
+		show         func(float64) string
+	}{
+		{"shipped a transaction", r.sidecar.out["bytes"] / n, 250, func(v float64) string { return fmt.Sprintf("%.1f B", v) }},
+		{"sidecar CPU", r.sidecar.cpu.Seconds() / r.writer.out["seconds"], 0, func(v float64) string { return fmt.Sprintf("%.1f %%", v*100) }},
+		{"peak WAL", r.writer.out["wal"], peak, func(v float64) string { return ui.Bytes(int64(v)) }},
+	} {
+		row := row{Question: side + q.what, Ours: q.show(q.value), Value: q.value, Shown: q.show(q.value), OK: q.value <= q.limit}
+		if q.limit > 0 {
+			row.Target = "≤ " + q.show(q.limit)
+		}
+		b.rows = append(b.rows, row)
+	}
 	return nil
 }
 
-// archiveRun does the work once; restore has the archive asked for an earlier state, and the sidecar started again.
-func (b *bench) archiveRun(side, filled string, restore bool) (r archiveRun, err error) {
+// archiveRun does the work once, at a rate if one is given; restore has the archive asked for an earlier state, and the sidecar started again.
+func (b *bench) archiveRun(side, filled string, rate int, restore bool) (r archiveRun, err error) {
 	writer := job{Name: "oltp", DB: b.path("oltp.db"), VFS: "os", N: b.scaled(oltpTransactions), Setup: walNormal}
+	if rate > 0 {
+		writer.N, writer.Rate = b.scaled(oltpPaced), rate
+	}
 	sidecar := job{Name: "ship", DB: writer.DB, VFS: "os", To: b.path("oltp.store")}
 	switch side {
 	case "through the VFS":

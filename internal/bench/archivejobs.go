@@ -101,6 +101,9 @@ func oltpJob(j *job) (_ map[string]float64, err error) {
 	var wal int64
 	start := time.Now()
 	for i := range j.N {
+		if j.Rate > 0 {
+			time.Sleep(time.Until(start.Add(time.Duration(i) * time.Second / time.Duration(j.Rate))))
+		}
 		key, body, other := f.key(), f.body(), f.body()
 		began := time.Now()
 		err := errors.Join(stmts[1].BindBlob(1, key), stmts[1].BindText(2, body),

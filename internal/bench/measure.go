@@ -23,6 +23,7 @@ type job struct {
 	N     int    // how much
 	Setup string // PRAGMAs of the connection
 	To    string // directory of the archive, for jobs that have one
+	Rate  int    // most transactions a second, of the job oltp; 0: as fast as it goes
 }
 
 // cost is what a process took.

@@ -1,4 +1,7 @@
 package capture
 
-// The number of F_OFD_SETLK, from XNU's bsd/sys/fcntl.h.
-const ofdSetLock = 90
+// The numbers of F_OFD_SETLK and F_OFD_SETLKW, from XNU's bsd/sys/fcntl.h.
+const (
+	ofdSetLock  = 90
+	ofdWaitLock = 91
+)

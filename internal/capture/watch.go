@@ -18,13 +18,28 @@ import (
 // read marks 1 to 4, exclusively and without waiting, and goes on at the WAL's
 // end when it does not get them. See walRestartLog in SQLite's wal.c.
 //
+// What a page was before a commit is lost when a checkpoint copies the frame
+// that has what it is now, unless an earlier frame has it, or [recent]. Then it
+// is recorded in full, some ten times as large.
+//
 // # The lock on a mark
 //
 // So a shared lock on any one of these keeps the WAL as it is, and no writer
-// waits for it. It is taken on a mark that nobody uses (its value is ^0): a
-// checkpoint then copies frames as if we were not there, since it stops at
-// marks that are held and lower than the end. Only who sets a mark locks it
-// exclusively, so its value stays while we hold it.
+// waits for it. A checkpoint copies no frame beyond the value of a mark that is
+// held, and we give ours that of the last frame that was recorded, as SQLite's
+// readers set theirs: so the database file has what pages were before the
+// commits that are not recorded yet. The mark is set anew after each catch-up.
+//
+// # The open mark, for a checkpoint that reaches the end
+//
+// A WAL that begins anew was copied to its end, and a writer that does not pause
+// checkpoints right after a commit, which nobody can have recorded. So a short
+// way before the frame at which we expect its checkpoint (see pace) our mark
+// gets the value that stands for none: it still keeps the WAL, and checkpoints
+// copy what they like. From here on we look again and again without a pause of
+// a millisecond. A checkpoint syncs the WAL before it writes to the database
+// file, which is time enough to record the last commits with what their pages
+// were; what it is too short for is recorded in full.
 //
 // # The lock on mark 0, and how the WAL gets to begin anew
 //
@@ -45,6 +60,10 @@ import (
 // step at the most, and a WAL that a busy writer does not let come to rest is
 // no longer than without us by what it grows in a few steps.
 //
+// A checkpoint holds mark 0 exclusively. While one is under way, and all was
+// recorded, a goroutine waits for the lock (see handover), since a writer that
+// does not pause begins its next transaction within microseconds.
+//
 // When the WAL grows beyond a limit all the same (a trail on a slow disk; a
 // reader of somebody else's who stays for hours) both locks are given up
 // between steps. What is lost then is one catch-up record, as it is when
@@ -57,6 +76,10 @@ type Watch struct {
 	given bool      // no lock is held, on purpose
 	salt  [2]uint32 // where the WAL stood when its mark was let go
 	frame uint32
+	pace  pace
+	// What became of a handover or of a sync that is under way; nil: none is.
+	over    chan handedOver
+	syncing chan error
 	// hook, if set, is called between the steps of the protocol.
 	hook func(step string)
 }
@@ -65,7 +88,7 @@ type Watch struct {
 const unusedMark = ^uint32(0)
 
 // busyFrames is the length of a WAL, SQLite's own limit, from which it is let
-// go before the trail is synced instead of after: a writer that does not pause
+// go while the trail is synced instead of after: a writer that does not pause
 // would append during the sync, again and again. What is not synced is not
 // shipped; only a power cut in this moment makes it one record.
 const busyFrames = 1000
@@ -80,7 +103,7 @@ func (c *Conn) Watch(limit uint32, hook func(step string)) (*Watch, error) {
 	if hook == nil {
 		hook = func(string) {}
 	}
-	return &Watch{c: c, pin: p, limit: limit, hook: hook}, nil
+	return &Watch{c: c, pin: p, limit: limit, pace: pace{due: busyFrames}, hook: hook}, nil
 }
 
 // Close gives up the locks, after the connection was closed: the last one to
@@ -94,17 +117,22 @@ func (w *Watch) Held() (wal, file bool) { return w.pin.mark != 0, w.pin.zero }
 // Step records what was committed since the last, if anything was; changed
 // says so. read is to call fn within a read transaction of the connection.
 func (w *Watch) Step(read func(fn func() error) error) (changed bool, err error) {
+	over, err := w.handedOver()
+	if err = errors.Join(err, w.synced()); err != nil {
+		return true, err
+	}
 	idx, ok := w.pin.index()
 	if !ok { // it is being set up, by who writes first
 		return false, nil
 	}
 	settled := w.c.db.settledWAL()
-	if settled && idx == w.seen && (w.pin.mark != 0 || w.pin.zero || w.given) {
-		return false, nil
+	w.pace.look(idx)
+	if settled && sameFrames(idx, w.seen) && (w.pin.mark != 0 || w.pin.zero || w.given) {
+		return over, w.mark(idx) // which may not have been possible before
 	}
 	if w.pin.zero && w.pin.mark == 0 && settled {
 		if changed, err = w.resume(idx); err != nil || !changed {
-			return changed, err
+			return changed || over, err
 		}
 	} else {
 		if err := w.hold(); err != nil {
@@ -113,7 +141,10 @@ func (w *Watch) Step(read func(fn func() error) error) (changed bool, err error)
 		if err := w.record(settled, read); err != nil {
 			return false, err
 		}
-		if w.pin.zero {
+		if err := w.mark(idx); err != nil {
+			return true, err
+		}
+		if w.pin.zero && w.pin.mark != 0 && w.over == nil {
 			w.pin.zero = false
 			if err := w.pin.unlock(0); err != nil {
 				return true, err
@@ -123,11 +154,21 @@ func (w *Watch) Step(read func(fn func() error) error) (changed bool, err error)
 	if err := w.letGo(); err != nil {
 		return true, err
 	}
-	if w.pin.mark != 0 && idx.MxFrame > w.limit {
+	if w.pin.mark != 0 && w.over == nil && idx.MxFrame > w.limit {
 		w.c.db.opt.Log.Warn("the WAL is not held any more: it grew beyond the limit", "database", w.c.db.path, "frames", idx.MxFrame)
 		return true, w.giveWay()
 	}
 	return true, nil
+}
+
+// Wait is when the next Step is due after one that found something: the most
+// that is given, or sooner when a checkpoint is expected.
+func (w *Watch) Wait(most time.Duration) time.Duration { return w.pace.wait(most) }
+
+// sameFrames compares all but the marks, which readers set.
+func sameFrames(a, b sqlitefile.IndexHeader) bool {
+	a.ReadMark = b.ReadMark
+	return a == b
 }
 
 // settledWAL says that the trail follows the WAL.
@@ -137,19 +178,35 @@ func (db *DB) settledWAL() bool {
 	return db.attached && !db.doubt && !db.suspect
 }
 
-// hold takes the lock on a mark that nobody uses. Where all are in use it does
-// without, until the next step: they are readers', who hold the WAL themselves.
+// hold takes the lock on a mark, when there is none on any.
 func (w *Watch) hold() error {
 	if w.pin.mark != 0 {
 		return nil
 	}
 	w.given = false
 	w.hook("lock a mark")
-	idx, ok := w.pin.index()
-	for mark := len(idx.ReadMark) - 1; ok && mark > 0; mark-- {
-		if idx.ReadMark[mark] != unusedMark {
+	return w.take(unusedMark)
+}
+
+// take holds a mark that has value instead of the one that is held, if any. Our
+// own is changed where nobody else reads by it. Where all others are readers'
+// we read by one of theirs when we have none, and keep the one that we have else.
+func (w *Watch) take(value uint32) error {
+	own := w.pin.mark
+	try := [5]int{own, 4, 3, 2, 1}
+	for _, mark := range try {
+		if mark == 0 || mark == 1 && value == unusedMark { // readers who may not set marks rely on the first to be one
 			continue
 		}
+		got, err := w.pin.set(mark, value)
+		if err != nil {
+			return err
+		}
+		if got {
+			return w.changed(mark, value)
+		}
+	}
+	for mark := 4; own == 0 && mark > 0; mark-- {
 		got, err := w.pin.lock(mark)
 		if err != nil {
 			return err
@@ -157,16 +214,39 @@ func (w *Watch) hold() error {
 		if !got {
 			continue
 		}
-		// It may have been set before it was locked.
-		if now, ok := w.pin.index(); ok && now.ReadMark[mark] == unusedMark {
-			w.pin.mark = mark
-			return nil
+		if idx, ok := w.pin.index(); ok {
+			return w.changed(mark, idx.ReadMark[mark])
 		}
-		if err := w.pin.unlock(mark); err != nil {
-			return err
-		}
+		return w.pin.unlock(mark)
 	}
 	return nil
+}
+
+// changed notes which mark is held, and lets go of the one before.
+func (w *Watch) changed(mark int, value uint32) error {
+	own := w.pin.mark
+	w.pin.mark, w.pin.value = mark, value
+	if own == 0 || own == mark {
+		return nil
+	}
+	w.hook("unlock the mark before")
+	return w.pin.unlock(own)
+}
+
+// mark sets the mark that is held to what is recorded, or opens it.
+func (w *Watch) mark(idx sqlitefile.IndexHeader) error {
+	if w.over != nil {
+		return nil
+	}
+	value, ok := w.recordedTo(idx)
+	if !ok || w.pace.opens(value) {
+		value = unusedMark
+	}
+	if w.pin.mark == 0 || w.pin.value == value {
+		return nil
+	}
+	w.hook("set the mark")
+	return w.take(value)
 }
 
 // record catches up, or has trail and database agree first. For that the
@@ -176,7 +256,13 @@ func (w *Watch) record(settled bool, read func(fn func() error) error) error {
 	db := w.c.db
 	w.hook("record")
 	if settled {
-		return db.do(false, func() error { return errors.Join(db.catchUp(w.c.files()), db.rotate()) })
+		return db.do(false, func() error {
+			err := db.catchUp(w.c.files())
+			if w.pace.leisure() { // else in letGo
+				err = errors.Join(err, db.rotate())
+			}
+			return err
+		})
 	}
 	return read(func() error {
 		return db.do(true, func() error { return db.settleWAL(w.c.files()) })
@@ -212,6 +298,12 @@ func (w *Watch) resume(idx sqlitefile.IndexHeader) (changed bool, err error) {
 	if err := w.hold(); err != nil {
 		return false, err
 	}
+	if w.pin.mark == 0 { // all are being set in this moment
+		return true, nil
+	}
+	if err := w.mark(idx); err != nil {
+		return true, err
+	}
 	w.hook("unlock mark 0")
 	w.pin.zero = false
 	return true, w.pin.unlock(0)
@@ -235,84 +327,30 @@ func (db *DB) announce(salt [2]uint32) error {
 	return db.table.writeStamp()
 }
 
-// letGo lets the WAL begin anew if all of it is in the database file and in
-// the trail. It leaves in seen how the WAL stood. A writer whose WAL has grown
-// to busyFrames checkpoints after each commit, in vain as long as we hold it:
-// then it is worth waiting for the moment between two.
-func (w *Watch) letGo() error {
-	for range 50 {
-		idx, ok := w.pin.index()
-		w.seen = sqlitefile.IndexHeader{}
-		if !ok || w.pin.zero || w.pin.mark == 0 {
-			return nil
-		}
-		if idx.MxFrame == idx.Backfill {
-			if done, err := w.letGoAt(idx); done || err != nil {
-				return err
-			}
-		} else if w.recorded(idx) {
-			w.seen = idx
-		}
-		if idx.MxFrame < busyFrames {
-			return nil
-		}
-		time.Sleep(letGoPause)
-	}
-	return nil
-}
-
-// letGoPause is less than a commit and its checkpoint take.
-const letGoPause = 50 * time.Microsecond
-
-// letGoAt lets go of a WAL that is in the file, if that is still so when
-// nobody can change it.
-func (w *Watch) letGoAt(idx sqlitefile.IndexHeader) (done bool, err error) {
-	db := w.c.db
-	if idx.MxFrame < busyFrames {
-		if err := db.do(false, db.durable); err != nil {
-			return false, err
-		}
-	}
-	w.hook("lock mark 0")
-	got, err := w.pin.lock(0)
-	if !got || err != nil {
-		return false, err // a checkpoint is under way
-	}
-	now, ok := w.pin.index()
-	if ok && now.MxFrame == now.Backfill && !w.recorded(now) {
-		if err := db.do(false, func() error { return db.catchUp(w.c.files()) }); err != nil {
-			return false, errors.Join(err, w.pin.unlock(0))
-		}
-		now, ok = w.pin.index()
-	}
-	if !ok || now.MxFrame != now.Backfill || !w.recorded(now) {
-		return false, w.pin.unlock(0)
-	}
-	w.salt, w.frame, w.seen = now.Salt, now.MxFrame, now
-	w.hook("unlock the mark")
-	mark := w.pin.mark
-	w.pin.zero, w.pin.mark = true, 0
-	if err := w.pin.unlock(mark); err != nil || now.MxFrame < busyFrames {
-		return true, err
-	}
-	return true, db.do(false, db.durable)
-}
-
 // recorded says that the trail has everything that the WAL has. An empty WAL
 // of any generation has nothing.
 func (w *Watch) recorded(idx sqlitefile.IndexHeader) bool {
+	frame, ok := w.recordedTo(idx)
+	return ok && frame == idx.MxFrame
+}
+
+// recordedTo is the last frame of a WAL that the trail has.
+func (w *Watch) recordedTo(idx sqlitefile.IndexHeader) (frame uint32, ok bool) {
 	db := w.c.db
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if !db.attached || db.doubt || db.suspect {
-		return false
+	switch {
+	case !db.attached || db.doubt || db.suspect:
+		return 0, false
+	case idx.MxFrame == 0:
+		return 0, true
 	}
-	return idx.MxFrame == 0 || db.wal.located && db.wal.hdr.Salt == idx.Salt && db.wal.frame == idx.MxFrame
+	return db.wal.frame, db.wal.located && db.wal.hdr.Salt == idx.Salt
 }
 
 // giveWay gives up both locks until there is something to record again.
 func (w *Watch) giveWay() error {
 	mark := w.pin.mark
-	w.pin.mark, w.pin.zero, w.given = 0, false, true
+	w.pin.mark, w.pin.value, w.pin.zero, w.given = 0, 0, false, true
 	return errors.Join(w.pin.unlock(mark), w.pin.unlock(0))
 }

@@ -130,7 +130,7 @@ func (s *Sidecar) dispatch(now, next time.Time) time.Time {
 		}
 		if e.src.Capture && !e.gone && !e.watch.busy {
 			if e.watch.due.After(now) || s.watch.free == 0 {
-				next = earlier(next, later(e.watch.due, now.Add(5*time.Millisecond)))
+				next = earlier(next, later(e.watch.due, now.Add(time.Millisecond))) // soon when a checkpoint is expected
 			} else {
 				e.watch.do = func(context.Context) (time.Duration, error) { return s.stepWatch(e) }
 				s.watch.give(&e.watch)

@@ -44,8 +44,9 @@ type Source struct {
 	Key     func(path string) (string, error) // of the archive in it
 }
 
-// captureWorkers do the steps of watchers, none of which waits for anything but the disk.
-const captureWorkers = 2
+// captureWorkers do the steps of watchers, none of which waits for anything but the disk, and some milliseconds for a
+// checkpoint of a writer that does not pause.
+const captureWorkers = 4
 
 // Sidecar looks after databases until Run ends.
 type Sidecar struct {
