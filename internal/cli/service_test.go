@@ -151,14 +151,27 @@ func (s *service) commits(n int) {
 	}
 }
 
-// Writer and sidecar are killed at random, again and again; on the way the archive gives back what the primary had, at
-// transactions at random, and no object that was there is written again. PAGETRAIL_KILLS says how often; a soak has
-// 200.
+// Writer and sidecar are killed at random, 200 times (12 under -short); on the way the archive gives back what the
+// primary had, at transactions at random, and no object that was there is written again. PAGETRAIL_KILLS=2000 is a soak.
 func TestKilledServices(t *testing.T) {
-	kills := 12
+	kills := 200
+	if testing.Short() {
+		kills = 12
+	}
 	if n, err := strconv.Atoi(os.Getenv("PAGETRAIL_KILLS")); err == nil {
 		kills = n
 	}
+	const services = 4 // side by side: much of the time is waiting
+	for i := range services {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			t.Parallel()
+			killServices(t, max(kills/services, 2))
+		})
+	}
+}
+
+// killServices is one writer with its sidecar, of which one or the other is killed so many times.
+func killServices(t *testing.T, kills int) {
 	dir := t.TempDir()
 	db, store, images := filepath.Join(dir, "app.db"), filepath.Join(dir, "store"), filepath.Join(dir, "images")
 	if err := os.Mkdir(images, 0o700); err != nil {
