@@ -3,7 +3,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/pagetrail/pagetrail/journal/objstore"
 )
 
 // Config is what a file says. Every field but To and Databases has a default that works.
@@ -157,8 +158,13 @@ func (p *parser) database(n *yaml.Node) Database {
 	case d.Name != "" && d.To != "":
 		p.fail(n, "either name: (below the file's to:) or to: (a URL of its own)", "")
 	}
+	if d.Name != "" {
+		if _, err := d.Key(""); err != nil {
+			p.fail(n, "name: "+err.Error(), "")
+		}
+	}
 	if strings.ContainsAny(d.Path, "*?[") {
-		p.fail(n, "path: is of one database, and "+strconv.Quote(d.Path)+" is a pattern", "write glob: for many")
+		p.fail(n, "path: is of one database, and "+strconv.Quote(d.Path)+" is a pattern", `write glob: for many, or for one with \ before each of *?[ in its name`)
 	}
 	if _, err := filepath.Match(d.Glob, ""); err != nil {
 		p.fail(n, "glob: "+err.Error(), "")
@@ -176,22 +182,15 @@ func Loopback(address string) bool {
 	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
-// Key is the name of a database below Config.To: its path, or the one it was given, without what object stores do not
-// take.
+// Key is the name of a database below Config.To: the one it was given, or its path, with =XX for each byte that object
+// stores do not take. Two paths never have one name.
 func (d *Database) Key(path string) (string, error) {
 	name := d.Name
 	if name == "" {
-		name = strings.Trim(filepath.ToSlash(strings.TrimPrefix(path, filepath.VolumeName(path))), "/")
+		name = objstore.PathKey(filepath.ToSlash(strings.TrimPrefix(path, filepath.VolumeName(path))))
 	}
-	for part := range strings.SplitSeq(name, "/") {
-		if part == "" || part[0] == '.' {
-			return "", errors.New("its path has a part that begins with a dot, which no object's name may: give it one by the key name")
-		}
-	}
-	for _, c := range []byte(name) {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_./", c) >= 0) {
-			return "", fmt.Errorf("its path has %q, which no object's name may: give it one by the key name, of letters, digits and any of -_./ in it", c)
-		}
+	if objstore.CheckKey(name) != nil {
+		return "", fmt.Errorf("%q cannot be the name of an archive: give it one by the key name, of letters, digits and any of -_=./ in it, no part of which begins with a dot", name)
 	}
 	return name, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pagetrail/pagetrail/internal/config"
+	"github.com/pagetrail/pagetrail/journal/objstore"
 )
 
 func env(name string) (string, bool) {
@@ -68,6 +69,8 @@ func TestMistakes(t *testing.T) {
 		"to: x\ndatabases:\n- glob: a\n  name: b":      "x.yaml:3: name:, to: and trail: are of one database",
 		"to: x\ndatabases:\n- glob: '[a'":              "x.yaml:3: glob: syntax error",
 		"to: x\ndatabases:\n- path: '*.db'":            `x.yaml:3: path: is of one database, and "*.db" is a pattern; write glob: for many`,
+		"to: x\ndatabases:\n- path: a\n  name: a b":    `x.yaml:3: name: "a b" cannot be the name of an archive`,
+		"to: x\ndatabases:\n- path: a\n  name: ../b":   `x.yaml:3: name: "../b" cannot be the name of an archive`,
 		"to: x\ndatabases:\n- path: a\n  capture: yes": `x.yaml:4: "yes" is neither true nor false`,
 	} {
 		_, err := config.Parse("x.yaml", []byte(text), env)
@@ -85,9 +88,18 @@ func TestValues(t *testing.T) {
 	if c.To != "s3://backups/a$b/e" || c.Batch != 4e6 || c.Keep != 90*24*time.Hour || c.Databases[0].Path != "/etc/a.db" || *c.Databases[0].Keep != 0 || c.Databases[1].Keep != nil {
 		t.Errorf("%+v", c)
 	}
-	for path, want := range map[string]string{"/srv/a b.db": "", "/srv/.hidden/a.db": "", "/srv/tenant-1/a.db": "srv/tenant-1/a.db"} {
-		if got, err := c.Databases[1].Key(path); got != want || (err == nil) != (want != "") {
-			t.Errorf("%s is %q, %v", path, got, err)
+	for path, want := range map[string]string{
+		"/srv/tenant-1/a.db":        "srv/tenant-1/a.db",
+		"/srv/a b#1?.db":            "srv/a=20b=231=3F.db",
+		"/srv/ü/100%.db":            "srv/=C3=BC/100=25.db",
+		"/srv/a=20b.db":             "srv/a=3D20b.db",
+		"/srv/.hidden/..a/[x]/c.db": "srv/=2Ehidden/=2E.a/=5Bx=5D/c.db",
+	} {
+		if got, err := c.Databases[1].Key(path); got != want || err != nil || objstore.CheckKey(got) != nil {
+			t.Errorf("%s is %q, %v; want %s", path, got, err, want)
 		}
+	}
+	if got, err := c.Databases[1].Key("/srv/" + strings.Repeat("ü", 400)); err == nil {
+		t.Errorf("a name of %d bytes is taken", len(got))
 	}
 }

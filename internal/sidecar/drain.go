@@ -30,7 +30,7 @@ func (s *Sidecar) drain(ctx context.Context, stop context.CancelFunc) error {
 		pending[e] = true
 	}
 	for _, e := range s.entries { // those that failed are tried once more, or known to be behind
-		if e.stopped && e.status.Trail > e.status.Shipped {
+		if e.unnamed || e.stopped && e.status.Trail > e.status.Shipped {
 			left.add(e, errors.New(e.status.Error))
 		}
 	}

@@ -38,6 +38,7 @@ type entry struct {
 	stage   stage
 	gone    bool      // from the sources, or from the disk
 	stopped bool      // there is no going on
+	unnamed bool      // there is no archive for it, so nothing of it is ever begun
 	ailing  bool      // a task failed, and the other is still under way
 	caught  bool      // at the end: its last commits were recorded
 	quiet   time.Time // since when nothing changed

@@ -33,7 +33,11 @@ func (s *Sidecar) find() {
 		if !ok || !e.same(src) {
 			e.gone = true
 		}
-		if e.gone && e.stage == resting {
+		switch {
+		case !e.gone || e.stage != resting:
+		case e.unnamed: // it never was under way
+			s.drop(e)
+		default:
 			s.wake(e)
 		}
 	}
@@ -47,7 +51,7 @@ func (s *Sidecar) find() {
 // same says that the settings of an entry are still those of its source.
 func (e *entry) same(src Source) bool {
 	key, err := src.Key(e.path)
-	return err == nil && key == e.key && src.To == e.src.To && src.Capture == e.src.Capture && src.Keep == e.src.Keep && trailOf(e.path, src) == e.trail
+	return (err != nil) == e.unnamed && key == e.key && src.To == e.src.To && src.Capture == e.src.Capture && src.Keep == e.src.Keep && trailOf(e.path, src) == e.trail
 }
 
 func trailOf(path string, src Source) string {
@@ -63,7 +67,7 @@ func (s *Sidecar) add(path string, src Source) {
 	key, err := src.Key(path)
 	if err != nil {
 		s.log.Error("a database cannot be shipped", "database", path, "err", err)
-		e.stopped, e.status.State, e.status.Error = true, Stopped, err.Error()
+		e.unnamed, e.stopped, e.status.State, e.status.Error = true, true, Stopped, err.Error()
 	} else {
 		e.key = key
 		e.remember()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -369,6 +370,41 @@ func TestMissing(t *testing.T) {
 		if n := strings.Count(log.String(), want); n != 1 {
 			t.Errorf("%q is said %d times: %s", want, n, log.String())
 		}
+	}
+}
+
+// TestUnnamed: a database of which no archive's name can be made is told of once, and stays where it is however often
+// databases are looked for: nothing of it is shipped under another's name. At the end it is one that was not shipped.
+func TestUnnamed(t *testing.T) {
+	w := newWorld(t)
+	w.exec(w.open("a.db", "vfs=pagetrail"), schema)
+	w.exec(w.open("odd.db", "vfs=pagetrail"), schema)
+	var log bytes.Buffer
+	var asked atomic.Int64
+	w.start(func(o *sidecar.Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) }, sidecar.Source{
+		Glob: filepath.Join(w.dir, "*.db"),
+		Key: func(path string) (string, error) {
+			if filepath.Base(path) == "odd.db" {
+				asked.Add(1)
+				return "", errors.New("it has no name")
+			}
+			return key(path)
+		},
+	})
+	w.until("several searches", func(st *sidecar.Status) bool {
+		return asked.Load() >= 6 && st.States[sidecar.Resting] == 1 && st.States[sidecar.Stopped] == 1
+	})
+	for o, err := range w.store.List(t.Context(), "", "") {
+		if err != nil || !strings.HasPrefix(o.Key, "a.db/") {
+			t.Errorf("there is %s, %v", o.Key, err)
+		}
+	}
+	left, ok := errors.AsType[*sidecar.UnshippedError](w.stop())
+	if !ok || left.Count != 1 || filepath.Base(left.Databases[0]) != "odd.db" {
+		t.Errorf("it ended with %v", left)
+	}
+	if n := strings.Count(log.String(), "cannot be shipped"); n != 1 || strings.Contains(log.String(), "not looked after") {
+		t.Errorf("it is said %d times: %s", n, log.String())
 	}
 }
 

@@ -387,7 +387,7 @@ func keys(s *suite) {
 		_, err = s.store.Head(key).Swap(s.ctx, "", []byte("x"))
 		s.want(err, objstore.ErrKey)
 	}
-	for _, key := range []string{"A-z_0.9", "a/b/c/d/e/f", "a..b", "head.tmp"} {
+	for _, key := range []string{"A-z_0.9", "a/=2Eb=3D", "a/b/c/d/e/f", "a..b", "head.tmp"} {
 		s.must(s.create(key, key))
 		if got := s.get(key); got != key {
 			s.Errorf("%s: %q", key, got)
