@@ -123,9 +123,9 @@ type followJSON struct {
 func (o *followOptions) run(ctx context.Context, env *Env) error {
 	src, end, err := o.source(ctx, env)
 	if err != nil {
-		return err
+		return o.explain(err)
 	}
-	defer func() { end() }()
+	defer func() { _ = end() }() // it was only read
 	if err := o.rejoin(ctx, env, src); err != nil {
 		return err
 	}
@@ -152,17 +152,22 @@ func (o *followOptions) run(ctx context.Context, env *Env) error {
 		if err = e; err != nil {
 			break
 		}
-		end()
+		_ = end()
 		src, end = next, endNext
 		err = follow.Run(ctx, o.replica, src, opt)
 	}
 	if err == nil {
 		err = r.err
 	}
-	if err != nil {
-		return o.explain(err)
+	if err == nil {
+		err = r.ended()
 	}
-	return r.ended()
+	if o.once && (err == nil || errors.Is(err, journal.ErrNotFound)) {
+		if damage := end(); damage != nil {
+			err = damage
+		}
+	}
+	return o.explain(err)
 }
 
 // moved waits until the archive is at a later timeline than line, which has ended with err.
@@ -220,20 +225,29 @@ func ownTrail(replica string, wanted bool) string {
 	return ""
 }
 
-// source opens what is to be followed; end closes it.
-func (o *followOptions) source(ctx context.Context, env *Env) (src follow.Source, end func(), err error) {
+// source opens what is to be followed. end closes it, and says whether it was damaged behind what could be read: with
+// --once what stands before the damage is taken first.
+func (o *followOptions) source(ctx context.Context, env *Env) (src follow.Source, end func() error, err error) {
 	if isServer(o.trail) {
 		s, err := o.remote.open(ctx, env, o.trail)
 		if err != nil {
 			return nil, nil, err
 		}
-		return s, func() { _ = s.Close() }, nil // it was only read
+		return s, func() error { _ = s.Close(); return nil }, nil
 	}
-	t, err := openTrail(ctx, env, o.trail)
+	open := openSound
+	if o.once {
+		open = openTrail
+	}
+	t, err := open(ctx, env, o.trail)
 	if err != nil {
 		return nil, nil, err
 	}
-	return follow.TrailSource(t.Trail, ""), func() { _ = t.Close() }, nil
+	return follow.TrailSource(t.Trail, ""), func() error {
+		damage := t.Damage()
+		_ = t.Close() // it was only read
+		return damage
+	}, nil
 }
 
 // How often an archive is asked for the next batch, which costs a request: while batches come, and after a while
@@ -255,11 +269,11 @@ func (o *followOptions) explain(err error) error {
 	case errors.Is(err, journal.ErrLocked):
 		return withHint(err, "end the program that writes to %s, or the other follow", o.replica)
 	case errors.Is(err, journal.ErrCorrupt):
-		return withHint(err, "how bad it is: pagetrail verify %s", o.trail)
+		return withHint(err, "how bad it is: %s", commandLine("verify", o.trail))
 	case errors.Is(err, follow.ErrNotReady):
 		return withHint(err, "try again in a while; if what the replica has is lost there, --rewind takes it back")
 	case errors.Is(err, journal.ErrDiverged):
-		return withHint(err, "if the trail is sound (pagetrail verify %s), --rewind makes the replica what it says", o.trail)
+		return withHint(err, "if the trail is sound (%s), --rewind makes the replica what it says", commandLine("verify", o.trail))
 	}
 	return err
 }

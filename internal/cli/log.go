@@ -77,7 +77,7 @@ func (o *logOptions) run(ctx context.Context, env *Env) error {
 		return err
 	}
 	defer t.Close()
-	first, last, err := o.span(ctx, env, t.Trail)
+	first, last, err := o.span(ctx, env, t)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (o *logOptions) run(ctx context.Context, env *Env) error {
 		earlier = last - first + 1 - n
 		first += earlier
 	}
-	r, err := newLogReader(t.Trail)
+	r, err := newLogReader(ctx, t.Trail)
 	if err != nil {
 		return err
 	}
@@ -154,33 +154,35 @@ func (o *logOptions) list(ctx context.Context, r *logReader, first, last journal
 }
 
 // span turns --since and --until into TXIDs.
-func (o *logOptions) span(ctx context.Context, env *Env, t *journal.Trail) (first, last journal.TXID, err error) {
+func (o *logOptions) span(ctx context.Context, env *Env, t *openedTrail) (first, last journal.TXID, err error) {
 	newest, err := t.Last()
 	if err != nil && newest.TXID == 0 {
 		return 0, 0, err
+	}
+	if newest.TXID == 0 && t.damage != nil {
+		return 1, 0, nil // there were some, and all are lost
 	}
 	if newest.TXID == 0 {
 		return 0, 0, &quietCode{Nothing, env.say("%s holds no transactions yet", t.Dir())}
 	}
 	first, last = 1, newest.TXID
 	if o.since != "" {
-		if first, err = o.bound(ctx, env, t, "--since", o.since); err != nil {
+		if first, err = o.bound(ctx, env, t.Trail, "--since", o.since); err != nil {
 			return 0, 0, err
 		}
 	}
 	if o.until != "" {
-		if last, err = o.bound(ctx, env, t, "--until", o.until); err != nil {
+		if last, err = o.bound(ctx, env, t.Trail, "--until", o.until); err != nil {
 			return 0, 0, err
 		}
 		last = min(last, newest.TXID)
 	}
-	segments, err := t.Segments()
-	if err == nil && len(segments) > 0 {
-		first = max(first, segments[0].First)
+	if starts, err := logStarts(ctx, t.Trail); err == nil && len(starts) > 0 {
+		first = max(first, starts[0])
 	}
 	first = max(first, 1)
 	if first > last {
-		return 0, 0, &quietCode{Nothing, o.nothing(ctx, env, t, newest, first)}
+		return 0, 0, &quietCode{Nothing, o.nothing(ctx, env, t.Trail, newest, first)}
 	}
 	return first, last, nil
 }

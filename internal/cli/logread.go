@@ -12,7 +12,7 @@ import (
 // or missing takes the transactions in it and no others.
 type logReader struct {
 	trail  *journal.Trail
-	starts []journal.TXID // first TXIDs of the segments, ascending: where reading can begin
+	starts []journal.TXID // where reading can begin, see logStarts
 	worst  error          // what was met on the way
 	usual  usual
 }
@@ -27,17 +27,29 @@ type logRow struct {
 	lostFrom, lostTo journal.TXID
 }
 
-func newLogReader(t *journal.Trail) (*logReader, error) {
-	segments, err := t.Segments()
-	if err != nil && len(segments) == 0 {
+func newLogReader(ctx context.Context, t *journal.Trail) (*logReader, error) {
+	starts, err := logStarts(ctx, t)
+	if err != nil && len(starts) == 0 {
 		return nil, err
 	}
-	r := &logReader{trail: t, worst: err}
+	return &logReader{trail: t, starts: starts, worst: err}, nil
+}
+
+// logStarts are the first TXIDs of the segments and of what is lost, ascending. A segment whose header or footer is
+// damaged is among the latter only.
+func logStarts(ctx context.Context, t *journal.Trail) ([]journal.TXID, error) {
+	segments, err := t.Segments()
+	var starts []journal.TXID
 	for _, s := range segments {
-		r.starts = append(r.starts, s.First)
+		starts = append(starts, s.First)
 	}
-	slices.Sort(r.starts)
-	return r, nil
+	if w, werr := t.Window(ctx); werr == nil {
+		for _, gap := range w.Gaps {
+			starts = append(starts, gap.First)
+		}
+	}
+	slices.Sort(starts)
+	return slices.Compact(starts), err
 }
 
 // lookBack is how many transactions before the first shown teach what is usual.

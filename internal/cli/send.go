@@ -82,10 +82,18 @@ func (o *sendOptions) run(ctx context.Context, env *Env) error {
 		return withHint(err, "the receiver ended before the stream did")
 	}
 	if err != nil {
-		return err
+		return o.explain(err)
 	}
 	env.notice("sent %s up to transaction %d", ui.Clean(o.trail), last)
-	return nil
+	return o.explain(t.Damage())
+}
+
+// explain adds what to do about damage. Nil stays nil.
+func (o *sendOptions) explain(err error) error {
+	if codeOf(err) == Damaged {
+		return withHint(err, "how bad it is: %s", commandLine("verify", o.trail))
+	}
+	return err
 }
 
 // after is the transaction that the receiver has. A whole position is compared with the trail's history.

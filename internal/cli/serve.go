@@ -150,7 +150,7 @@ func openServed(ctx context.Context, env *Env, arg string) (served, error) {
 	if !named || exists(arg) || strings.ContainsAny(name, "/:") {
 		name, path = "", arg
 	}
-	t, err := openTrail(ctx, env, path)
+	t, err := openSound(ctx, env, path)
 	if err != nil {
 		return served{}, err
 	}

@@ -92,6 +92,9 @@ func (o *showOptions) run(ctx context.Context, env *Env) error {
 			return err
 		}
 		if t.damage != nil {
+			if last.TXID == 0 {
+				return o.explain(t.damage)
+			}
 			return &hintError{t.damage, "the last before the damage: " + commandLine("show", o.trail, last.TXID.String())}
 		}
 		id = last.TXID
@@ -103,6 +106,9 @@ func (o *showOptions) run(ctx context.Context, env *Env) error {
 	bar := env.progress(ctx, "restoring")
 	a, err := dissect(ctx, t.Trail, id, bar)
 	bar.finish()
+	if last, e := t.Last(); errors.Is(err, journal.ErrRange) && t.damage != nil && e == nil && id > last.TXID {
+		err = t.damage // perhaps in what is lost
+	}
 	if err != nil {
 		return o.explain(err)
 	}

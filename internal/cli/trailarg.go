@@ -14,8 +14,20 @@ import (
 // trailSuffix makes the trail's name out of its database's.
 const trailSuffix = "-pagetrail"
 
-// openTrail finds the trail that an argument means and opens it for reading.
+// openTrail finds the trail that an argument means and opens it for reading, as far as it can be read.
 func openTrail(ctx context.Context, env *Env, arg string) (*openedTrail, error) {
+	return openTrailBy(ctx, env, arg, openWhole)
+}
+
+// openSound is openTrail for who goes on reading as the trail grows: damage of its end is an error, now and later.
+func openSound(ctx context.Context, env *Env, arg string) (*openedTrail, error) {
+	return openTrailBy(ctx, env, arg, func(dir string) (*openedTrail, error) {
+		t, err := journal.Open(dir, nil)
+		return &openedTrail{Trail: t}, err
+	})
+}
+
+func openTrailBy(ctx context.Context, env *Env, arg string, open func(dir string) (*openedTrail, error)) (*openedTrail, error) {
 	if isURL(arg) {
 		return openArchive(ctx, env, arg)
 	}
@@ -23,7 +35,7 @@ func openTrail(ctx context.Context, env *Env, arg string) (*openedTrail, error) 
 	if err != nil {
 		return nil, err
 	}
-	t, err := openWhole(dir)
+	t, err := open(dir)
 	if errors.Is(err, journal.ErrNotFound) && !exists(filepath.Join(dir, "identity")) {
 		return nil, &hintError{kindf(journal.ErrNotFound, "%s is no trail: it has no file identity", dir), neighbours(dir, beginnings(dir))}
 	}

@@ -71,12 +71,12 @@ func (o *watchOptions) run(ctx context.Context, env *Env) error {
 			return &usageError{err}
 		}
 	}
-	f := &followOptions{trail: o.trail, remote: o.remote}
+	f := &followOptions{trail: o.trail, remote: o.remote, once: o.once}
 	src, end, err := f.source(ctx, env)
 	if err != nil {
-		return err
+		return o.explain(err)
 	}
-	defer end()
+	defer func() { _ = end() }() // it was only read
 	if isURL(o.trail) && !isServer(o.trail) {
 		opt.PollMin, opt.PollMax = archivePollMin, archivePollMax
 		opt.Retry = mayPass
@@ -88,6 +88,9 @@ func (o *watchOptions) run(ctx context.Context, env *Env) error {
 		if err := o.print(env, &c); err != nil {
 			return err
 		}
+	}
+	if o.once {
+		return o.explain(end())
 	}
 	return nil
 }
