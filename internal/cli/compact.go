@@ -174,7 +174,7 @@ func (o *compactOptions) holdOrRelease(ctx context.Context, env *Env, s objstore
 	if o.hold == "" {
 		return nil
 	}
-	t, err := openArchive(ctx, env, o.url)
+	t, err := openArchiveBy(ctx, env, o.url, false)
 	if err != nil {
 		return err
 	}
@@ -259,7 +259,7 @@ func (o *compactOptions) tell(ctx context.Context, env *Env, done archive.Mainta
 			}
 		}
 	}
-	t, err := openArchive(ctx, env, o.url)
+	t, err := openArchiveBy(ctx, env, o.url, false)
 	if err != nil {
 		return err
 	}

@@ -166,7 +166,7 @@ func (o *execOptions) restoreMissing(ctx context.Context, env *Env) error {
 			return err
 		}
 	}
-	t, err := openArchive(ctx, env, o.to)
+	t, err := openSoundArchive(ctx, env, o.to)
 	if errors.Is(err, journal.ErrNotFound) {
 		env.notice("nothing to restore: there is no archive at %s yet", storeName(o.to))
 		return nil

@@ -173,7 +173,7 @@ func (o *followOptions) run(ctx context.Context, env *Env) error {
 // moved waits until the archive is at a later timeline than line, which has ended with err.
 func (o *followOptions) moved(ctx context.Context, env *Env, line journal.Timeline, err error) error {
 	for wait := archivePollMin; ; wait = min(2*wait, archivePollMax) {
-		t, e := openArchive(ctx, env, o.trail)
+		t, e := openSoundArchive(ctx, env, o.trail)
 		if e == nil {
 			now := t.Identity().Timeline
 			e = t.Close()
@@ -244,7 +244,7 @@ func (o *followOptions) source(ctx context.Context, env *Env) (src follow.Source
 		return nil, nil, err
 	}
 	return follow.TrailSource(t.Trail, ""), func() error {
-		damage := t.Damage()
+		damage := t.ending()
 		_ = t.Close() // it was only read
 		return damage
 	}, nil

@@ -32,6 +32,14 @@ func openWhole(dir string) (*openedTrail, error) {
 	return &openedTrail{Trail: t, damage: t.Damage()}, nil
 }
 
+// ending is what is wrong with the end by now.
+func (t *openedTrail) ending() error {
+	if t.damage != nil {
+		return t.damage
+	}
+	return t.Damage()
+}
+
 // torn says how many bytes stand after the last whole block of the tail, 0 for a clean end.
 func (t *openedTrail) torn() int64 {
 	e := t.Torn()

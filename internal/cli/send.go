@@ -85,7 +85,7 @@ func (o *sendOptions) run(ctx context.Context, env *Env) error {
 		return o.explain(err)
 	}
 	env.notice("sent %s up to transaction %d", ui.Clean(o.trail), last)
-	return o.explain(t.Damage())
+	return o.explain(t.ending())
 }
 
 // explain adds what to do about damage. Nil stays nil.

@@ -38,20 +38,53 @@ func storeName(raw string) string {
 }
 
 // openArchive opens an archive for reading. The store has nothing to close; ctx ends what is under way.
+// As much is opened as can be read, as by openWhole.
 func openArchive(ctx context.Context, env *Env, raw string) (*openedTrail, error) {
+	return openArchiveBy(ctx, env, raw, true)
+}
+
+// openSoundArchive is openArchive for whoever must have all that was shipped: damage of the end is an error, now and later.
+func openSoundArchive(ctx context.Context, env *Env, raw string) (*openedTrail, error) {
+	t, err := openArchiveBy(ctx, env, raw, false)
+	if err == nil && t.damage != nil {
+		_ = t.Close() // it was only read
+		return nil, t.damage
+	}
+	return t, err
+}
+
+func openArchiveBy(ctx context.Context, env *Env, raw string, damaged bool) (*openedTrail, error) {
 	meter, began := new(objstore.Meter), time.Now()
 	s, err := env.openStore(ctx, raw, func(s objstore.Store) objstore.Store { return objstore.Metered(objstore.Retry(s, nil), meter) })
 	if err != nil {
 		return nil, err
 	}
-	r, err := archive.Open(ctx, objstore.ReadOnly(s), &archive.Options{Name: storeName(raw)})
+	r, err := archive.Open(ctx, objstore.ReadOnly(s), &archive.Options{Name: storeName(raw), Damaged: damaged})
 	if errors.Is(err, journal.ErrNotFound) && strings.HasPrefix(raw, "file:") && exists(filepath.Join(storeName(raw), "identity")) {
 		return nil, withHint(err, "it is a trail and no archive: leave file:// away")
 	}
 	if err != nil {
-		return nil, err
+		return nil, archiveHint(err, raw)
 	}
-	return &openedTrail{Trail: r.Trail, meter: meter, began: began}, nil
+	return &openedTrail{Trail: r.Trail, damage: archiveHint(r.Lost(), raw), meter: meter, began: began}, nil
+}
+
+// archiveHint says what to do about objects that are damaged, which is not what is done about files: nothing in an
+// archive is repaired in place. Nil stays nil.
+func archiveHint(err error, raw string) error {
+	switch {
+	case errors.Is(err, journal.ErrCorrupt), errors.Is(err, journal.ErrForeign):
+		return withHint(err, "bring the object back from a copy, or from a version that the store kept; what is left: %s", commandLine("window", raw))
+	case isUnreached(err):
+		return withHint(err, "see that the store can be reached and is fit: %s", commandLine("doctor", raw))
+	}
+	return err
+}
+
+// isUnreached says that a store did not answer, and nothing better is known of why.
+func isUnreached(err error) bool {
+	_, ofStore := errors.AsType[*objstore.Error](err)
+	return ofStore && hintFor(err) == ""
 }
 
 // isHeld says that another writer has the archive.

@@ -16,21 +16,24 @@ const trailSuffix = "-pagetrail"
 
 // openTrail finds the trail that an argument means and opens it for reading, as far as it can be read.
 func openTrail(ctx context.Context, env *Env, arg string) (*openedTrail, error) {
-	return openTrailBy(ctx, env, arg, openWhole)
+	if isURL(arg) {
+		return openArchive(ctx, env, arg)
+	}
+	return openDir(arg, openWhole)
 }
 
 // openSound is openTrail for who goes on reading as the trail grows: damage of its end is an error, now and later.
 func openSound(ctx context.Context, env *Env, arg string) (*openedTrail, error) {
-	return openTrailBy(ctx, env, arg, func(dir string) (*openedTrail, error) {
+	if isURL(arg) {
+		return openSoundArchive(ctx, env, arg)
+	}
+	return openDir(arg, func(dir string) (*openedTrail, error) {
 		t, err := journal.Open(dir, nil)
 		return &openedTrail{Trail: t}, err
 	})
 }
 
-func openTrailBy(ctx context.Context, env *Env, arg string, open func(dir string) (*openedTrail, error)) (*openedTrail, error) {
-	if isURL(arg) {
-		return openArchive(ctx, env, arg)
-	}
+func openDir(arg string, open func(dir string) (*openedTrail, error)) (*openedTrail, error) {
 	dir, err := trailDir(arg)
 	if err != nil {
 		return nil, err

@@ -104,6 +104,11 @@ func (o *verifyOptions) run(ctx context.Context, env *Env) error {
 			progress.apply(p)
 		}
 	}})
+	if last, e := t.Last(); e == nil && t.damage != nil && t.Damage() == nil && (err == nil || len(report.Problems) > 0) {
+		// Of the end of an archive that is not there the trail knows nothing.
+		report.Problems = append(report.Problems, apply.Problem{TXID: last.TXID + 1, Err: t.damage})
+		err = worse(err, t.damage)
+	}
 	if deep != nil && ctx.Err() == nil && (err == nil || len(report.Problems) > 0) {
 		progress.phase("comparing")
 		deep.check(ctx, t, progress)

@@ -15,6 +15,9 @@ type Options struct {
 	Name string
 	// CacheBytes is the memory for pieces of objects; default 32 MiB. Pieces are of 1 MiB, and one is always kept.
 	CacheBytes int64
+	// Damaged opens an archive whose end is damaged as if it ended before the damage, which Reader.Lost then tells, and
+	// Verify returns. Without it, damage of the last object is an error of Open.
+	Damaged bool
 }
 
 func (o *Options) filled() Options {
@@ -38,6 +41,7 @@ var ErrTimeline = errors.New("the archive went on to timeline")
 // Reader is a trail whose files are objects. Close does not close the store.
 type Reader struct {
 	*journal.Trail
+	name   string
 	head   Head
 	files  *files
 	cancel context.CancelFunc
@@ -58,16 +62,16 @@ func openHead(ctx context.Context, s objstore.Bucket, h Head, o *Options) (*Read
 	opt := o.filled()
 	ctx, cancel := context.WithCancel(ctx)
 	f := &files{head: h, cache: cache{store: s, ctx: ctx, limit: opt.CacheBytes, depth: min(aheadPieces, opt.CacheBytes/(2*blockBytes))}}
-	r := &Reader{head: h, files: f, cancel: cancel}
+	r := &Reader{name: opt.Name, head: h, files: f, cancel: cancel}
 	var err error
-	if r.Trail, err = f.open(ctx, s, opt.Name); err != nil {
+	if r.Trail, err = f.open(ctx, s, &opt); err != nil {
 		cancel()
 		return nil, err
 	}
 	return r, nil
 }
 
-func (f *files) open(ctx context.Context, s objstore.Bucket, name string) (*journal.Trail, error) {
+func (f *files) open(ctx context.Context, s objstore.Bucket, o *Options) (*journal.Trail, error) {
 	var err error
 	if f.identity, err = f.head.identity().Encode(); err != nil {
 		return nil, err
@@ -75,16 +79,40 @@ func (f *files) open(ctx context.Context, s objstore.Bucket, name string) (*jour
 	if err := f.list(ctx, s); err != nil {
 		return nil, err
 	}
+	if len(f.names) == 0 && f.head.Next > 1 {
+		return nil, gone(o.Name, 1, f.head.Next-1)
+	}
 	if len(f.names) == 0 {
 		return nil, &journal.Error{
-			Path: name, Offset: -1, Err: fmt.Errorf("the archive holds no transaction yet: %w", journal.ErrNotFound),
+			Path: o.Name, Offset: -1, Err: fmt.Errorf("the archive holds no transaction yet: %w", journal.ErrNotFound),
 			Hint: "held by " + f.head.Writer.String() + "; wait for its first batch",
 		}
 	}
 	f.opening = true
-	t, err := journal.Open(name, &journal.ReadOptions{FS: f, Catalog: f.catalog, Reading: f.reading})
+	t, err := journal.Open(o.Name, &journal.ReadOptions{FS: f, Catalog: f.catalog, Reading: f.reading, Damaged: o.Damaged})
 	f.opening, f.fence = false, "" // whoever looks for more is told
 	return t, err
+}
+
+// Lost says what is wrong with the end of the archive: that it is damaged, if it was opened with Options.Damaged, or
+// that the last batches, of which the head knows, are not there any more. Nil when nothing is.
+func (r *Reader) Lost() error {
+	if err := r.Damage(); err != nil {
+		return err
+	}
+	last, err := r.Last()
+	if err != nil || last.TXID+1 >= r.head.Next {
+		return err
+	}
+	return gone(r.name, last.TXID+1, r.head.Next-1)
+}
+
+// gone is the error of batches that somebody has deleted.
+func gone(name string, first, last journal.TXID) error {
+	return &journal.Error{
+		Path: name, Offset: -1, TXID: first, Err: fmt.Errorf("the batches up to transaction %d were shipped and are not there any more: %w", last, journal.ErrGap),
+		Hint: "bring the objects back from a copy, or from a version that the store kept; or ship again, if the trail still has them",
+	}
 }
 
 // load reads the head.
