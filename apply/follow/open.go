@@ -83,7 +83,7 @@ func (r *Replica) guard() error {
 	}
 	if info, err := os.Stat(abs + trailSuffix); err == nil && info.IsDir() {
 		if !replica.Is(abs) {
-			return refuse("it is a database with a trail of its own, which programs write to: name another file")
+			return refuse("it is a database with a trail of its own, which programs write to: name another file, or, if another took over from it, follow with rewind")
 		}
 		if own, err := os.Stat(r.o.Trail); err != nil || !os.SameFile(own, info) {
 			return refuse("it keeps a trail, which would end here: go on with it, or take %s away", abs+trailSuffix)

@@ -31,12 +31,12 @@ type compactOptions struct {
 }
 
 func (o *compactOptions) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.all, "keep-all", "", "keep every transaction for so `long` (7d), and without the others nothing older")
-	f.StringVar(&o.minutes, "keep-minutes", "", "keep the last transaction of each minute for so `long` (30d)")
-	f.StringVar(&o.hours, "keep-hours", "", "keep the last transaction of each hour for so `long` (365d)")
+	f.StringVar(&o.all, "keep-all", "", "keep every transaction for so `LONG` (7d), and without the others nothing older")
+	f.StringVar(&o.minutes, "keep-minutes", "", "keep the last transaction of each minute for so `LONG` (30d)")
+	f.StringVar(&o.hours, "keep-hours", "", "keep the last transaction of each hour for so `LONG` (365d)")
 	f.StringVar(&o.hold, "hold", "", "from now on keep everything up to `MOMENT`: a transaction's number, a restore point, or a TIME")
 	f.BoolVar(&o.release, "release", false, "end the hold")
-	f.StringVar(&o.grace, "grace", "1h", "leave what was replaced there for so `long`, for those who are reading it")
+	f.StringVar(&o.grace, "grace", "1h", "leave what was replaced there for so `LONG`, for those who are reading it")
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "say what would be done, and do nothing")
 	f.BoolVar(&o.json, "json", false, "say it as one JSON object on stdout")
 }
@@ -124,14 +124,6 @@ func (o *compactOptions) check() error {
 		o.graceFor = -1
 	}
 	return o.retention.Check()
-}
-
-// parseLength reads a length of time as ages are written; 0 is one.
-func parseLength(s string) (time.Duration, error) {
-	if s == "0" {
-		return 0, nil
-	}
-	return ParseAge(s)
 }
 
 func (o *compactOptions) run(ctx context.Context, env *Env) error {

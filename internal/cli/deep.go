@@ -211,7 +211,7 @@ func (d *deepCheck) problem() error {
 	}
 	return &hintError{
 		kindf(journal.ErrDiverged, "%s is not in the state of transaction %d: %s", d.path, r.Tx.TXID, what),
-		"a program without pagetrail changed it, or damage did: the next write with ?vfs=pagetrail records it as it is now",
+		"a program without pagetrail changed it, or damage did, or the trail is another database's: the next write with ?vfs=pagetrail records it as it is now",
 	}
 }
 

@@ -37,8 +37,8 @@ type prices struct {
 
 func (o *estimateOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.since, "since", "", "take the rate since `TIME` (default: since the trail begins)")
-	f.DurationVar(&o.interval, "interval", time.Second, "how `long` a transaction waits for others to share its batch, as of ship and run")
-	f.DurationVar(&o.keep, "keep", month, "how `long` transactions are kept in the archive")
+	lengthVar(f, &o.interval, "interval", time.Second, "how `LONG` a transaction waits for others to share its batch, as of ship and run")
+	lengthVar(f, &o.keep, "keep", month, "how `LONG` transactions are kept in the archive")
 	f.Float64Var(&o.prices.Storage, "price-storage", 0.023, "`DOLLARS` for a GB (10⁹ bytes) stored for a month")
 	f.Float64Var(&o.prices.Put, "price-put", 0.005, "`DOLLARS` for 1000 writing requests")
 	f.BoolVar(&o.json, "json", false, "answer as one JSON object")

@@ -36,8 +36,8 @@ func (o *execOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.to, "to", "", "its archive's `URL`: s3://, azure://, gs:// or file:///DIR")
 	f.BoolVar(&o.restore, "restore-if-missing", false, "restore the database first, if it is not there")
 	f.BoolVar(&o.capture, "capture", false, "the application does not use the VFS")
-	f.DurationVar(&o.keep, "keep", 0, "how `long` what was shipped stays on the disk (0: for ever)")
-	f.DurationVar(&o.grace, "grace", 30*time.Second, "how `long` is shipped after its end")
+	lengthVar(f, &o.keep, "keep", 0, "how `LONG` what was shipped stays on the disk (0: for ever)")
+	lengthVar(f, &o.grace, "grace", 30*time.Second, "how `LONG` is shipped after its end")
 }
 
 func newExec(env *Env) *cobra.Command {

@@ -212,6 +212,10 @@ func hintFor(err error) string {
 		return "leave --identity and --encrypt-to away, and " + encryptToEnv + " and " + identityEnv
 	case errors.As(err, &place) && place.Hint != "":
 		return place.Hint
+	case errors.Is(err, objstore.ErrNoBucket):
+		return "make the bucket, or the directory, or correct its name (and region=) in the URL"
+	case errors.Is(err, objstore.ErrDenied):
+		return "look at the credentials and what they are allowed; pagetrail doctor URL says which right is missing"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		return "make room, or use another place: -o names the output's, TMPDIR that of scratch files"
 	case errors.Is(err, syscall.EISDIR):

@@ -38,6 +38,7 @@ func newLog(env *Env) *cobra.Command {
 			"pagetrail log app.db                        # the last 20 transactions",
 			"pagetrail log app.db --since -15m           # all of the last quarter of an hour",
 			"pagetrail log app.db --until 14:05 -n 50    # what led up to 14:05",
+			"pagetrail log app.db -n 0 | grep '!'          # what was unusually large",
 			"pagetrail log app.db --since 41000 --json | jq .note",
 		),
 		Long: `List the transactions of a trail: number, time, pages changed, bytes of patches,
@@ -49,7 +50,8 @@ KIND is commit; catch-up (several commits in one: of a program without pagetrail
 merged because the trail could not be written, and then NOTE says so); physical (bytes
 changed without a commit); base (the database was there before its trail: all pages at
 once). A ! marks a transaction with 8 times the pages or bytes of what is usual before
-it.
+it. Which tables each of them changed is told by watch --from TXID --once, and what one
+did, table by table, by show.
 
 A line between transactions says that another timeline begins: see status --help.
 

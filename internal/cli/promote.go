@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pagetrail/pagetrail/apply/follow/takeover"
+	"github.com/pagetrail/pagetrail/internal/replica"
 	"github.com/pagetrail/pagetrail/internal/ui"
 	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/archive"
@@ -142,6 +143,8 @@ func promotion(env *Env, path string) *takeover.Options {
 func explainPromote(err error, path string) error {
 	_, held := errors.AsType[*archive.HeldError](err)
 	switch {
+	case errors.Is(err, replica.ErrNone):
+		return withHint(err, "what is promoted is a file that pagetrail follow kept in step")
 	case held:
 		return withHint(err, "follow the archive on, and promote again if that one is gone too")
 	case errors.Is(err, journal.ErrLocked):

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/pflag"
 
@@ -71,13 +73,24 @@ func (o *remoteOptions) open(ctx context.Context, env *Env, url string) (*remote
 		return nil, withHint(err, "the token comes from --token-file or PAGETRAIL_TOKEN")
 	}
 	switch {
-	case err != nil && strings.HasPrefix(url, "https:") && o.cert == "":
+	case err == nil:
+	case strings.Contains(err.Error(), "to an HTTPS server"):
+		err = withHint(err, "it speaks TLS: %s", "https://"+strings.TrimPrefix(url, "http://"))
+	case isUnknownAuthority(err):
+		err = withHint(err, "name who signed its certificate, or that itself: --ca FILE")
+	case strings.HasPrefix(url, "https:") && o.cert == "" && !errors.Is(err, syscall.ECONNREFUSED):
 		// What TLS says of a certificate that is missing may come too late to be heard.
-		err = withHint(err, "if the server asks for a certificate: --cert FILE")
+		err = withHint(err, "see that pagetrail serve runs there, and that this machine reaches it; if it asks for a certificate: --cert FILE")
 	case errors.Is(err, follow.ErrUnreachable):
 		err = withHint(err, "see that pagetrail serve runs there, and that this machine reaches it")
 	}
 	return src, err
+}
+
+// isUnknownAuthority says that a server has a certificate that nobody signed who is trusted.
+func isUnknownAuthority(err error) bool {
+	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
+	return unknown
 }
 
 func readToken(name string) (string, error) {

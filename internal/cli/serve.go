@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,8 +47,8 @@ func (o *serveOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.clientCA, "client-ca", "", "a `FILE` of certificates, PEM: followers must have one that these signed")
 	f.BoolVar(&o.insecure, "insecure", false, "serve to other machines without tokens or without TLS all the same")
 	f.BoolVar(&o.sync, "sync", false, "make transactions durable on this machine before they are sent")
-	f.IntVar(&o.streams, "streams", 1000, "how many followers there may be at a time")
-	f.DurationVar(&o.heartbeat, "heartbeat", 5*time.Second, "how `long` followers hear nothing at most")
+	f.IntVar(&o.streams, "streams", 1000, "how many followers there may be at a time: `N`")
+	lengthVar(f, &o.heartbeat, "heartbeat", 5*time.Second, "how `LONG` followers hear nothing at most")
 }
 
 func newServe(env *Env) *cobra.Command {
@@ -162,6 +163,9 @@ func openServed(ctx context.Context, env *Env, arg string) (served, error) {
 
 func (o *serveOptions) listenAndServe(ctx context.Context, env *Env, h *serve.Handler, config *tls.Config) error {
 	l, err := net.Listen("tcp", o.listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return withHint(err, "another program listens there; --listen names another address, and port 0 takes a free one")
+	}
 	if err != nil {
 		return err
 	}

@@ -200,7 +200,7 @@ func TestServeSecrets(t *testing.T) {
 		{"wrong", "only-app-01234567891", []string{"--ca", cert, "--cert", cert}, cli.Failed, "does not know this token"},
 		{"none", "", []string{"--ca", cert, "--cert", cert}, cli.Failed, "a token is needed"},
 		{"no certificate", "all-databases-0123456", []string{"--ca", cert}, cli.Failed, "--cert FILE"},
-		{"unknown server", "all-databases-0123456", []string{"--cert", cert}, cli.Failed, "certificate"},
+		{"unknown server", "all-databases-0123456", []string{"--cert", cert}, cli.Failed, "--ca FILE"},
 	} {
 		args := append([]string{"follow", url, filepath.Join(dir, c.name), "--once", "--token-file", file("token", c.token)}, c.flags...)
 		code, _, errs := runHere(t, args...)
@@ -210,6 +210,10 @@ func TestServeSecrets(t *testing.T) {
 		if strings.Contains(errs, "0123456") {
 			t.Errorf("%s: a token is shown: %s", c.name, errs)
 		}
+	}
+	code, _, said := runHere(t, "watch", "http"+strings.TrimPrefix(url, "https"), "--once")
+	if code != cli.Failed || !strings.Contains(said, "it speaks TLS: "+url) {
+		t.Errorf("without TLS: %d: %s", code, said)
 	}
 }
 

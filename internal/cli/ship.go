@@ -31,7 +31,7 @@ type shipOptions struct {
 func (o *shipOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.to, "to", "", "the archive's `URL`: s3://, azure://, gs:// or file:///DIR; one for each database")
 	f.BoolVar(&o.once, "once", false, "ship what there is, and end")
-	f.DurationVar(&o.interval, "interval", time.Second, "how `long` a transaction waits for others to share its batch")
+	lengthVar(f, &o.interval, "interval", time.Second, "how `LONG` a transaction waits for others to share its batch")
 	f.StringVar(&o.name, "name", "", "`NAME` of this writer, for whoever finds the archive held (default machine and process)")
 	f.BoolVar(&o.json, "json", false, "say at the end what was shipped as one JSON object on stdout")
 }

@@ -119,7 +119,11 @@ func (o *showOptions) run(ctx context.Context, env *Env) error {
 	if o.json {
 		return writeJSON(env.Out, newShowJSON(a, points[id]))
 	}
-	return o.show(env, t.Trail, a, points[id])
+	if err := o.show(env, t.Trail, a, points[id]); err != nil || a.before == nil {
+		return err
+	}
+	env.notice("the database as it was before: %s", commandLine("hydrate", o.trail, "-o", "FILE", "--txid", a.before.TXID.String()))
+	return nil
 }
 
 func (o *showOptions) explain(err error) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,6 +50,9 @@ func openDir(arg string, open func(dir string) (*openedTrail, error)) (*openedTr
 func beginnings(dir string) string {
 	if files, err := filepath.Glob(filepath.Join(dir, "*.seg")); err == nil && len(files) > 0 {
 		return "but it has segments: " + commandLine("repair", dir) + " makes the identity again"
+	}
+	if exists(filepath.Join(dir, "head")) {
+		return "it is an archive: name it by its URL, " + (&url.URL{Scheme: "file", Path: filepath.ToSlash(absolute(dir))}).String()
 	}
 	return "a trail begins when a program opens the database with ?vfs=pagetrail"
 }
