@@ -52,6 +52,29 @@ func TestLargeTransaction(t *testing.T) {
 	}
 }
 
+// TestLargeUpdate changes every page of a database in one transaction: what is compared then, old pages and new, is
+// a small part of the transaction at a time.
+func TestLargeUpdate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: -short, the race detector needs more memory")
+	}
+	path := filepath.Join(t.TempDir(), "x.db")
+	c := open(t, path, "")
+	defer c.Close()
+	run(t, c, "PRAGMA journal_mode=WAL", "PRAGMA synchronous=OFF", "PRAGMA cache_size=-2000", "CREATE TABLE t(id INTEGER PRIMARY KEY, n, b BLOB)",
+		generate("INSERT INTO t(n,b) SELECT 0, randomblob(1000) FROM generate(60000)"))
+	txid(t, c) // what came before is recorded
+	debug.FreeOSMemory()
+	peak, stop := watchMemory()
+	run(t, c, "UPDATE t SET n=n+1, b=b||'x'")
+	txid(t, c)
+	stop()
+	t.Logf("memory: %d MiB at most", *peak>>20)
+	if *peak > 128<<20 { // the SQLite, the compressors and the sealing of the trail take the most of it
+		t.Errorf("memory grew to %d MiB for a transaction on 60 MB of pages", *peak>>20)
+	}
+}
+
 // watchMemory notes the largest memory that the Go runtime has from the
 // operating system and does not return, until stop is called.
 func watchMemory() (peak *uint64, stop func()) {

@@ -57,6 +57,13 @@ const fullBytes = 2 << 20
 // enough that who stops it need not wait.
 const fullGroup = 1 << 20
 
+// manyGroup is how much of a transaction that does not fit one group makes each
+// of its groups. A window of the largest size would find more pages that moved,
+// as VACUUM moves them: on a gigabyte it made 0.85 of the patches, in 2.7 times
+// the time of the commit that waits for them, and with 320 MB of memory for the
+// two groups at work instead of 90.
+const manyGroup = 2 << 20
+
 // record appends the change from state prev to tx (whose PageSize, PageCount,
 // Kind, Time, Origin, Note and Super are set) to w, unflushed. nos are the
 // pages that may differ, ascending, all within tx.PageCount, without the
@@ -123,11 +130,15 @@ type recording struct {
 	kept  int  // pages that are in the record
 
 	fullFrom uint32 // pages from this one on are written in full; 0: none are
+	most     int    // pages of a group that is not
 }
 
 // groups writes all groups but the last ahead of the record and returns the
 // last, encoded. While one is encoded the next is read, and encoded beside it.
 func (r *recording) groups(w *journal.Writer, nos []uint32) (*group, error) {
+	if r.most = diff.GroupPages(r.tx.PageSize); len(nos) > r.most {
+		r.most = manyGroup / r.tx.PageSize
+	}
 	r.divide(nos)
 	var before *group
 	for i := 0; ; i++ {
@@ -175,14 +186,14 @@ func (r *recording) divide(nos []uint32) {
 
 // groupLen is how many of the pages nos make the next group, g.
 func (r *recording) groupLen(g *group, nos []uint32) int {
-	most := min(diff.GroupPages(r.tx.PageSize), len(nos))
+	most := min(r.most, len(nos))
 	g.full = false
 	switch {
 	case r.fullFrom == 0 || len(nos) == 0:
 		return most
 	case nos[0] >= r.fullFrom:
 		g.full = true
-		return min(most, fullGroup/r.tx.PageSize)
+		return min(fullGroup/r.tx.PageSize, len(nos))
 	}
 	n, _ := slices.BinarySearch(nos, r.fullFrom)
 	return min(most, n)
