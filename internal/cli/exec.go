@@ -89,6 +89,9 @@ func (o *execOptions) run(ctx context.Context, env *Env) (err error) {
 			return err
 		}
 	}
+	if err := insideAnother(ctx, o.to); err != nil {
+		return err
+	}
 	keys, err := env.keys()
 	if err != nil {
 		return err

@@ -58,7 +58,7 @@ when it ends (Type=notify).`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.run(cmd.Context(), env)
 		},
-		Annotations: codes(Unshipped),
+		Annotations: codes(Damaged, Unshipped),
 	}
 	o.addFlags(cmd.Flags())
 	return cmd
@@ -130,6 +130,9 @@ func (o *runOptions) run(ctx context.Context, env *Env) (err error) {
 	if o.check {
 		env.notice("%s is right", o.config)
 		return nil
+	}
+	if err := insideAny(ctx, c); err != nil {
+		return err
 	}
 	log := logger(env, c)
 	if c.Listen != "" {

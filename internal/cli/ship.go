@@ -58,8 +58,9 @@ write to them.
 
 An archive has one writer. Who claims it last is the holder; the one before stops and
 says who that is, and what it did not ship stays in its trail. Trails of different
-histories never share an archive. The trail of a replica is shipped to a prefix of its
-own; the archive of its primary it claims only once it was promoted.
+histories never share an archive, and none begins inside the prefix of another. The trail
+of a replica is shipped to a prefix of its own; the archive of its primary it claims only
+once it was promoted.
 
 URL parameters of s3: region, endpoint (https://HOST of another service than Amazon's)
 and path-style=true. Credentials come from AWS_ACCESS_KEY_ID and its companions, the
@@ -107,6 +108,9 @@ func (o *shipOptions) run(ctx context.Context, env *Env) error {
 		return err
 	}
 	defer s.Close()
+	if err := insideAnother(ctx, o.to); err != nil {
+		return err
+	}
 	result, err := ship.Run(ctx, dir, &ship.Options{
 		Store: s, Archive: storeName(o.to), Name: o.name, Once: o.once, Interval: o.interval,
 		Replica: func() bool { return replica.Is(databaseOf(dir)) },

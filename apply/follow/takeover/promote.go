@@ -78,7 +78,7 @@ func (t *takeover) look(path string) (err error) {
 	}
 	info, err := os.Stat(t.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: there is no such replica: %w", t.path, journal.ErrNotFound)
+		return fmt.Errorf("%s: there is no replica: %w", t.path, journal.ErrNotFound)
 	}
 	if err != nil {
 		return err
