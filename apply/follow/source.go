@@ -85,14 +85,19 @@ func (s *trailSource) State(ctx context.Context, id journal.TXID) (*apply.State,
 }
 
 // begins says that the trail begins in the middle of a history and has no base,
-// as while that is being written.
+// as while that is being written. One that goes on with what an archive has
+// gets none.
 func (s *trailSource) begins(ctx context.Context) bool {
 	if bases, err := s.trail.Bases(); err != nil || len(bases) > 0 {
 		return false
 	}
 	var held *journal.RangeError
 	_, err := s.trail.Find(ctx, 0) // no trail holds it, and says what it does
-	return errors.As(err, &held) && held.First > 1
+	if !errors.As(err, &held) || held.First <= 1 {
+		return false
+	}
+	parent := s.trail.Identity().Parent
+	return parent == nil || held.First != parent.TXID+1
 }
 
 // Dir is the trail's directory, which a replica must not lie in.

@@ -50,7 +50,19 @@ func TestRestoredElsewhere(t *testing.T) {
 		t.Errorf("once more: %d, %s", code, errs)
 	}
 	exec(second, "INSERT INTO t VALUES ('three')", "INSERT INTO t VALUES ('four')")
-	out, _ := ok("ship", second, "--to", url, "--once", "--json")
+	// Of its own trail nothing can be restored: what that builds on is in the archive.
+	code, out, errs := runHere(t, "window", second)
+	if code != cli.Nothing || !strings.Contains(out, "stranded") || !strings.Contains(errs, "hydrate from there") || strings.Contains(errs, "restore with") {
+		t.Errorf("window: code %d, %s%s", code, out, errs)
+	}
+	for _, args := range [][]string{
+		{"hydrate", second, "-o", filepath.Join(elsewhere, "none.db")}, {"show", second}, {"watch", second, "--once"}, {"follow", second, filepath.Join(elsewhere, "none.db"), "--once"},
+	} {
+		if code, _, errs := runHere(t, args...); code != cli.Nothing || !strings.Contains(errs, "pagetrail repair "+second) {
+			t.Errorf("%s: code %d, %s", args[0], code, errs)
+		}
+	}
+	out, _ = ok("ship", second, "--to", url, "--once", "--json")
 	if !strings.Contains(out, `"bases":0`) {
 		t.Error(out)
 	}

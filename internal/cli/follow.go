@@ -265,6 +265,7 @@ func mayPass(err error) bool {
 
 // explain adds what to do about an error of following.
 func (o *followOptions) explain(err error) error {
+	err = withBaseHint(err, o.trail)
 	switch {
 	case errors.Is(err, journal.ErrLocked):
 		return withHint(err, "end the program that writes to %s, or the other follow", o.replica)

@@ -174,6 +174,9 @@ func (o *hydrateOptions) explain(ctx context.Context, env *Env, t *openedTrail, 
 				err = &kindError{fmt.Sprintf("%v\n  transaction %d is lost: %s", err, out.Before.TXID+1, reasonOf(why)), why}
 			}
 		}
+		if hint == "" {
+			return withBaseHint(err, o.trail)
+		}
 		return &hintError{err, hint}
 	case errors.Is(err, journal.ErrNotFound) && o.target.point != "":
 		return withHint(err, "see: %s", commandLine("points", o.trail))

@@ -127,6 +127,7 @@ func (o *showOptions) run(ctx context.Context, env *Env) error {
 }
 
 func (o *showOptions) explain(err error) error {
+	err = withBaseHint(err, o.trail)
 	var out *journal.RangeError
 	if errors.As(err, &out) && out.First <= out.Last {
 		near := min(max(out.Want, out.First), out.Last)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -103,4 +104,14 @@ func (o *targetOptions) nearest(env *Env, e *apply.RangeError, command string) s
 		}
 	}
 	return hint
+}
+
+// withBaseHint says how a trail of which nothing can be restored, because it goes on with what an archive has, comes to
+// have a base.
+func withBaseHint(err error, trail string) error {
+	out, ok := errors.AsType[*apply.RangeError](err)
+	if !ok || out.Before != nil || out.After != nil || isURL(trail) || isServer(trail) {
+		return err
+	}
+	return withHint(err, "what it goes on from is in an archive; %s makes a base of the database as it is now", commandLine("repair", trail))
 }

@@ -112,6 +112,7 @@ func (o *watchOptions) print(env *Env, c *changes.Change) error {
 
 // explain adds what to do about an error of watching.
 func (o *watchOptions) explain(err error) error {
+	err = withBaseHint(err, o.trail)
 	if codeOf(err) == Damaged {
 		return withHint(err, "how bad it is: %s", commandLine("verify", o.trail))
 	}

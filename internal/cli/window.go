@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -25,7 +26,9 @@ func newWindow(env *Env) *cobra.Command {
 begins with the empty database or a base; every transaction in it can be hydrated.
 Lost are transactions that files should hold and do not, or hold damaged; then the
 exit code is 4 or 3. Those after a loss are stranded up to the next base: they can
-be listed, and restored when what is lost comes back.
+be listed, and restored when what is lost comes back. So are those of a trail that goes
+on with an archive's history (hydrate --continue, exec), or was pruned once shipped: they
+can be restored from the archive; when nothing else is there, the exit code is 10.
 
 The answer comes from names, headers and indexes of files. That every byte is right
 is for pagetrail verify to say.`,
@@ -95,6 +98,10 @@ func (o *windowOptions) run(ctx context.Context, env *Env) error {
 		return &quietCode{codeOf(worst), worst}
 	case len(all) == 0:
 		return &quietCode{Nothing, env.say("%s: nothing can be restored yet, it holds no transactions", t.Dir())}
+	}
+	if !slices.ContainsFunc(all, func(s stretch) bool { return s.kind == restorableStretch }) {
+		return &quietCode{Nothing, env.say("%s: nothing can be restored from it alone: what comes before transaction %d is in the archive that it was restored from, or shipped to: hydrate from there; %s makes a base of the database as it is now",
+			t.Dir(), all[0].First, commandLine("repair", o.trail))}
 	}
 	if !o.json {
 		env.notice("restore with: %s -o FILE --at TIME", commandLine("hydrate", o.trail))

@@ -117,6 +117,9 @@ type UnshippedError struct {
 }
 
 func (e *UnshippedError) Error() string {
+	if e.Count == 1 {
+		return fmt.Sprintf("%s has transactions that were not shipped: %v; they are in its trail", e.Databases[0], e.Err)
+	}
 	return fmt.Sprintf("%d databases have transactions that were not shipped, such as %s: %v; they are in their trails", e.Count, e.Databases[0], e.Err)
 }
 
