@@ -271,6 +271,8 @@ func (o *followOptions) explain(err error) error {
 		return withHint(err, "end the program that writes to %s, or the other follow", o.replica)
 	case errors.Is(err, journal.ErrCorrupt):
 		return withHint(err, "how bad it is: %s", commandLine("verify", o.trail))
+	case errors.Is(err, journal.ErrForeign):
+		return withHint(err, "name another replica, or take %[1]s away with what belongs to it, %[1]s-pos and %[1]s%[2]s", o.replica, trailSuffix)
 	case errors.Is(err, follow.ErrNotReady):
 		return withHint(err, "try again in a while; if what the replica has is lost there, --rewind takes it back")
 	case errors.Is(err, journal.ErrDiverged):
