@@ -196,7 +196,7 @@ func killServices(t *testing.T, kills int) {
 			s = launch(t, "pagetrail", "run", "--config", conf)
 		}
 		writtenOnce(t, store, seen)
-		if i%2 == 1 { // else most sidecars die before they have shipped anything
+		if i%2 == 1 || i == kills-1 { // else most sidecars die before they have shipped anything, or can be told to end
 			for before := len(seen); len(seen) <= before; time.Sleep(time.Millisecond) {
 				w.commits(1)
 				writtenOnce(t, store, seen)
