@@ -67,7 +67,7 @@ func bytesSet(x uint64) int {
 	return bits.OnesCount64(x & 0x0101010101010101)
 }
 
-func load64(b []byte, i int) uint64 { return binary.LittleEndian.Uint64(b[i:]) }
+func load64(b []byte, i int) uint64 { return binary.LittleEndian.Uint64(b[i : i+8 : i+8]) }
 
 // matchLen is the length of the common prefix of a and b.
 func matchLen(a, b []byte) int {
