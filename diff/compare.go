@@ -49,7 +49,9 @@ func countChanged(old, new []byte, lo, hi int) int {
 			continue
 		}
 		// Bytes of these words outside [lo, hi) are equal and count nothing.
-		n += bytesSet(load64(old, p) ^ load64(new, p))
+		if x := load64(old, p) ^ load64(new, p); x != 0 {
+			n += bytesSet(x)
+		}
 		p += 8
 	}
 	return n
@@ -72,24 +74,23 @@ func load64(b []byte, i int) uint64 { return binary.LittleEndian.Uint64(b[i : i+
 // matchLen is the length of the common prefix of a and b.
 func matchLen(a, b []byte) int {
 	n := min(len(a), len(b))
-	a, b = a[:n], b[:n]
-	for i := 0; ; {
-		// A few words first, because most matches are short, then blocks.
-		for stop := i + 64; i < stop; i += 8 {
-			if i+8 > n {
-				for i < n && a[i] == b[i] {
-					i++
-				}
-				return i
-			}
-			if x := load64(a, i) ^ load64(b, i); x != 0 {
-				return i + bits.TrailingZeros64(x)>>3
-			}
+	a, b = a[:n:n], b[:n:n]
+	i := 0
+	for i >= 0 && i <= len(a)-8 {
+		if x := load64(a, i) ^ load64(b, i); x != 0 {
+			return i + bits.TrailingZeros64(x)>>3
 		}
-		for i+compareBlock <= n && equalBlock(a, b, i) {
-			i += compareBlock
+		// A few words first, because most matches are short, then blocks.
+		if i += 8; i%64 == 0 {
+			for i+compareBlock <= n && equalBlock(a, b, i) {
+				i += compareBlock
+			}
 		}
 	}
+	for i < n && a[i] == b[i] {
+		i++
+	}
+	return i
 }
 
 // backLen is the length, at most limit, of the common suffix of a and b.

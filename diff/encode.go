@@ -190,7 +190,7 @@ func (e *Encoder) literal(lo, hi int) {
 	}
 	e.tokens = appendToken(e.tokens, kindLiteral, hi-lo)
 	e.literals = append(e.literals, e.new[lo:hi]...)
-	if e.depth != nothing {
+	if e.depth != nothing && hi-lo >= 8 {
 		e.all.add(e.new, e.base, lo, hi)
 	}
 }

@@ -35,6 +35,9 @@ func (t *ownTable) build(page []byte, pageSize int) {
 	slots, shift := t.slots, t.shift
 	for off := len(page) - 20; off >= 0; off -= 16 {
 		w, p := (*[20]byte)(page[off:]), uint16(off/4)
+		if load64(w[:], 0)|load64(w[:], 8) == 0 {
+			continue // the gap between pointers and cells: a fill finds that
+		}
 		slots[load64(w[:], 12)*hashPrime>>(shift&63)&ownSlotMask] = p + 3
 		slots[load64(w[:], 8)*hashPrime>>(shift&63)&ownSlotMask] = p + 2
 		slots[load64(w[:], 4)*hashPrime>>(shift&63)&ownSlotMask] = p + 1
@@ -79,6 +82,7 @@ func (t *windowTable) add(page []byte, base, lo, hi int) {
 	if t.wide {
 		span = 16
 	}
+	page = page[:hi:hi]
 	for p := (lo + 7) &^ 7; p+span <= hi; p += 8 {
 		v := load64(page, p)
 		if v == bits.RotateLeft64(v, 8) {
