@@ -82,41 +82,46 @@ func (e *Encoder) copy(m match) {
 // one at or after end. It is the inner loop of encoding: it only looks at
 // whether 8 bytes match, and the longer the literals since lit grow, the fewer
 // positions it tries. Its steps are odd so that they visit every residue of the
-// positions that the tables index.
+// positions that the tables index. Conditions are put so that the compiler sees
+// that no word is out of range.
 func (e *Encoder) seek(i, lit, end int) int {
-	new, old, limit := e.new, e.old, uint(e.pageSize-8)
+	new, old := e.new, e.old
 	if old == nil {
-		old = zeroPage[:e.pageSize]
+		old = zeroPage[:]
 	}
+	new, old = new[:len(new):len(new)], old[:len(new):len(new)]
 	own, ownShift := e.own.slots, e.own.shift
 	all, allShift, wide := e.all.slots, e.all.shift, e.all.wide
 	s0, s1 := e.shifts[0], e.shifts[1]
+	usual := s0 == -s1 && (s0 == 2 || s0 == -2) // those are tried anyway
 	deepEnd := e.deepEnd()
-	for i < end {
+	for i >= 0 && i < end && i <= len(new)-8 {
 		v := load64(new, i)
 		if v == load64(old, i) || v == bits.RotateLeft64(v, 8) {
 			return i
 		}
-		if j := i + s0; uint(j) <= limit && v == load64(old, j) {
+		if i >= 2 && v == load64(old, i-2) {
 			return i
 		}
-		if j := i + s1; uint(j) <= limit && v == load64(old, j) {
+		if i <= len(old)-10 && v == load64(old, i+2) {
 			return i
 		}
-		if j := i - 2; uint(j) <= limit && v == load64(old, j) {
-			return i
+		if !usual {
+			if j := i + s0; j >= 0 && j <= len(old)-8 && v == load64(old, j) {
+				return i
+			}
+			if j := i + s1; j >= 0 && j <= len(old)-8 && v == load64(old, j) {
+				return i
+			}
 		}
-		if j := i + 2; uint(j) <= limit && v == load64(old, j) {
-			return i
-		}
-		if v == load64(old, int(own[v*hashPrime>>(ownShift&63)&ownSlotMask])<<2) {
+		h := v * hashPrime
+		if j := int(own[h>>(ownShift&63)&ownSlotMask]) << 2; j <= len(old)-8 && v == load64(old, j) {
 			return i
 		}
 		if i < deepEnd {
 			if wide {
-				v = widen(v, new, i)
+				h = widen(v, new, i) * hashPrime
 			}
-			h := v * hashPrime
 			if all[h>>(allShift&63)]>>windowPosBits == windowTag(h) {
 				return i
 			}
