@@ -133,7 +133,9 @@ func (e *Encoder) page(c change) {
 		e.ranges(c)
 		return
 	}
-	e.own.build(e.old, e.pageSize)
+	if e.own.ready = false; e.old == nil {
+		e.own.build(nil, e.pageSize) // of nothing, so that nothing is found
+	}
 	tokens, literal, state := len(e.tokens), len(e.literals), e.state
 	if e.depth == nothing && len(e.changes) > 1 {
 		e.depth = literals

@@ -28,6 +28,12 @@ type match struct {
 	gain  int // bytes saved over literals; 0 in no match
 }
 
+// blindLiterals is how many literals of a page are written before its old
+// content is indexed, which takes longer than all the rest. What an insert
+// leaves in an index is less: a pointer and a short key, between bytes that
+// stayed or moved by an entry.
+const blindLiterals = 16
+
 // zeroPage stands in for the old page where there is none, so that seek has
 // one thing less to ask. What it finds there, find does not take.
 var zeroPage [MaxPageSize]byte
@@ -38,15 +44,26 @@ func (e *Encoder) scan(c change) {
 		e.tokens = appendToken(e.tokens, kindSame, c.lo)
 	}
 	lit := c.lo // literals from here are not yet written
+	spare := blindLiterals
 	for i, end := lit, min(c.hi, e.pageSize-7); ; {
-		if i = e.seek(i, lit, end); i >= end {
+		stop := end
+		if !e.own.ready {
+			stop = min(end, lit+spare)
+		}
+		if i = e.seek(i, lit, stop); i >= end {
 			break
+		}
+		if i >= stop {
+			e.own.build(e.old, e.pageSize)
+			i = lit
+			continue
 		}
 		m := e.find(i, lit)
 		if m.gain == 0 {
 			i++
 			continue
 		}
+		spare -= m.at - lit
 		e.literal(lit, m.at)
 		e.copy(m)
 		i = m.at + m.n
@@ -90,7 +107,7 @@ func (e *Encoder) seek(i, lit, end int) int {
 		old = zeroPage[:]
 	}
 	new, old = new[:len(new):len(new)], old[:len(new):len(new)]
-	own, ownShift := e.own.slots, e.own.shift
+	own, ownShift, ownReady := e.own.slots, e.own.shift, e.own.ready
 	all, allShift, wide := e.all.slots, e.all.shift, e.all.wide
 	s0, s1 := e.shifts[0], e.shifts[1]
 	usual := s0 == -s1 && (s0 == 2 || s0 == -2) // those are tried anyway
@@ -114,16 +131,18 @@ func (e *Encoder) seek(i, lit, end int) int {
 				return i
 			}
 		}
-		h := v * hashPrime
-		if j := int(own[h>>(ownShift&63)&ownSlotMask]) << 2; j <= len(old)-8 && v == load64(old, j) {
-			return i
-		}
-		if i < deepEnd {
-			if wide {
-				h = widen(v, new, i) * hashPrime
-			}
-			if all[h>>(allShift&63)]>>windowPosBits == windowTag(h) {
+		if ownReady {
+			h := v * hashPrime
+			if j := int(own[h>>(ownShift&63)&ownSlotMask]) << 2; j <= len(old)-8 && v == load64(old, j) {
 				return i
+			}
+			if i < deepEnd {
+				if wide {
+					h = widen(v, new, i) * hashPrime
+				}
+				if all[h>>(allShift&63)]>>windowPosBits == windowTag(h) {
+					return i
+				}
 			}
 		}
 		i += 1 + (i-lit)>>patience<<1
@@ -132,10 +151,10 @@ func (e *Encoder) seek(i, lit, end int) int {
 }
 
 // deepEnd is the first position of a page that the table of all pages cannot
-// be asked about, because too few bytes follow.
+// be asked about, because too few bytes follow. It is not asked before the own.
 func (e *Encoder) deepEnd() int {
 	switch {
-	case e.depth == nothing:
+	case e.depth == nothing, !e.own.ready:
 		return 0
 	case e.all.wide:
 		return e.pageSize - 15
@@ -155,7 +174,9 @@ func (e *Encoder) find(i, lit int) match {
 				return best
 			}
 		}
-		e.shifted(&best, v, i, lit, int(e.own.slots[v*hashPrime>>(e.own.shift&63)&ownSlotMask])<<2-i)
+		if e.own.ready {
+			e.shifted(&best, v, i, lit, int(e.own.slots[v*hashPrime>>(e.own.shift&63)&ownSlotMask])<<2-i)
+		}
 	}
 	if v == bits.RotateLeft64(v, 8) {
 		e.filled(&best, i, lit)

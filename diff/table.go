@@ -15,6 +15,7 @@ const hashPrime = 0x9E3779B185EBCA87
 type ownTable struct {
 	slots *[ownSlotsMax]uint16 // position / 4; of the array as many are used as the page size asks for
 	shift uint                 // of a hash, to get its slot
+	ready bool                 // it is of the old page of the page at work
 }
 
 const (
@@ -26,6 +27,7 @@ func (t *ownTable) build(page []byte, pageSize int) {
 	if t.slots == nil {
 		t.slots = new([ownSlotsMax]uint16)
 	}
+	t.ready = true
 	n := pageSize / 2
 	clear(t.slots[:n])
 	t.shift = slotShift(n)
