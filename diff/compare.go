@@ -36,19 +36,26 @@ func compare(old, new []byte) change {
 		hi -= 8
 	}
 	hi += 8 - bits.LeadingZeros64(load64(old, hi)^load64(new, hi))>>3
-	return change{lo: lo, hi: hi, bytes: countChanged(old, new, lo, hi)}
+	// Bytes of these words outside [lo, hi) are equal and count nothing. The last
+	// ones come first: an insert's cell is there, and then that is that.
+	first, end := lo&^7, (hi+7)&^7
+	last := max(first, end-64)
+	n := countChanged(old, new, last, end)
+	if n <= fewBytes {
+		n += countChanged(old, new, first, last)
+	}
+	return change{lo: lo, hi: hi, bytes: n}
 }
 
-// countChanged counts the bytes that differ in [lo, hi) until it has seen more
-// than fewBytes.
+// countChanged counts the bytes that differ in [lo, hi), both multiples of 8,
+// until it has seen more than fewBytes.
 func countChanged(old, new []byte, lo, hi int) int {
 	n := 0
-	for p := lo &^ 7; p < hi && n <= fewBytes; {
-		if p%compareBlock == 0 && equalBlock(old, new, p) {
+	for p := lo; p < hi && n <= fewBytes; {
+		if p%compareBlock == 0 && p+compareBlock <= hi && equalBlock(old, new, p) {
 			p += compareBlock
 			continue
 		}
-		// Bytes of these words outside [lo, hi) are equal and count nothing.
 		if x := load64(old, p) ^ load64(new, p); x != 0 {
 			n += bytesSet(x)
 		}
