@@ -167,15 +167,21 @@ func (e *Encoder) deepEnd() int {
 func (e *Encoder) find(i, lit int) match {
 	var best match
 	v := load64(e.new, i)
-	if e.old != nil {
+	if old := e.old; old != nil {
+		old = old[:len(old):len(old)]
 		for _, d := range [...]int{0, e.shifts[0], e.shifts[1], -2, 2} {
-			e.shifted(&best, v, i, lit, d)
+			if j := i + d; j < 0 || j > len(old)-8 || load64(old, j) != v {
+				continue
+			}
+			e.shifted(&best, i, lit, d)
 			if best.gain >= enough {
 				return best
 			}
 		}
 		if e.own.ready {
-			e.shifted(&best, v, i, lit, int(e.own.slots[v*hashPrime>>(e.own.shift&63)&ownSlotMask])<<2-i)
+			if j := int(e.own.slots[v*hashPrime>>(e.own.shift&63)&ownSlotMask]) << 2; load64(old, j) == v {
+				e.shifted(&best, i, lit, j-i)
+			}
 		}
 	}
 	if v == bits.RotateLeft64(v, 8) {
@@ -196,12 +202,10 @@ func (e *Encoder) find(i, lit int) match {
 	return best
 }
 
-// shifted tries a copy from the old page at a distance of d.
-func (e *Encoder) shifted(best *match, v uint64, i, lit, d int) {
+// shifted tries a copy from the old page at a distance of d, where at least the
+// 8 bytes at i match.
+func (e *Encoder) shifted(best *match, i, lit, d int) {
 	j := i + d
-	if j < 0 || j > e.pageSize-8 || load64(e.old, j) != v {
-		return
-	}
 	back := backLen(e.new[:i], e.old[:j], i-lit)
 	m := match{kind: kindShift, at: i - back, n: back + matchLen(e.new[i:], e.old[j:]), arg: d}
 	cost := 1
