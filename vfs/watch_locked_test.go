@@ -13,12 +13,7 @@ import (
 // TestWatchMarksLocked: where all marks are being set in the moment in which the Watcher wants one again, it keeps the
 // lock that it has, so that nothing is lost.
 func TestWatchMarksLocked(t *testing.T) {
-	d := newWide(t, "", nil)
-	run(t, d.c, "PRAGMA wal_autocheckpoint=0")
-	d.update(t, d.c)
-	step(t, d.w)
-	checkpoint(t, d.c)
-	step(t, d.w)
+	d := newLetGo(t)
 	d.update(t, d.c)
 	shm, err := os.OpenFile(d.path+"-shm", os.O_RDWR, 0)
 	if err != nil {

@@ -72,6 +72,21 @@ func newWide(t *testing.T, params string, o *vfs.WatchOptions) *wide {
 	return d
 }
 
+// newLetGo is a newWide of which the Watcher has just let the WAL go.
+func newLetGo(t *testing.T) *wide {
+	t.Helper()
+	d := newWide(t, "", nil)
+	run(t, d.c, "PRAGMA wal_autocheckpoint=0")
+	d.update(t, d.c)
+	step(t, d.w)
+	checkpoint(t, d.c)
+	step(t, d.w)
+	if wal, file := d.w.Held(); wal || !file {
+		t.Fatalf("the WAL was not let go: %v %v", wal, file)
+	}
+	return d
+}
+
 func (d *wide) update(t *testing.T, c *sqlite3.Conn) {
 	t.Helper()
 	d.commits++
@@ -193,15 +208,7 @@ func TestWatchWhileCheckpoint(t *testing.T) {
 // TestWatchMarksTaken: where readers have all marks the Watcher holds one together with them, so that nothing is lost when
 // they go, and it does not look more often for it.
 func TestWatchMarksTaken(t *testing.T) {
-	d := newWide(t, "", nil)
-	run(t, d.c, "PRAGMA wal_autocheckpoint=0")
-	d.update(t, d.c)
-	step(t, d.w)
-	checkpoint(t, d.c)
-	step(t, d.w)
-	if wal, file := d.w.Held(); wal || !file {
-		t.Fatalf("the WAL was not let go: %v %v", wal, file)
-	}
+	d := newLetGo(t)
 	var readers []*sqlite3.Conn
 	for range 4 {
 		d.update(t, d.c)

@@ -178,14 +178,7 @@ func lastOf(t *testing.T, dir string) journal.TXID {
 func TestRewindKeepsTheSurplus(t *testing.T) {
 	for _, beside := range []bool{false, true} {
 		p := newPrimary(t, "PRAGMA journal_mode=WAL", "CREATE TABLE t(a)", "INSERT INTO t VALUES('common')")
-		p.txid()
-		p.conn.Close()
-		old := &primary{t: t, path: filepath.Join(t.TempDir(), "old.db")}
-		write(t, old.path, read(t, p.path))
-		if err := os.CopyFS(old.path+"-pagetrail", os.DirFS(p.path+"-pagetrail")); err != nil {
-			t.Fatal(err)
-		}
-		p.open()
+		old := p.twin()
 		path := filepath.Join(t.TempDir(), "replica.db")
 		o := &follow.Options{Trail: path + "-pagetrail", Rewind: true}
 		aside := ""

@@ -109,14 +109,7 @@ func TestSourceLags(t *testing.T) {
 func TestSourceBeside(t *testing.T) {
 	for _, how := range []string{"remembered", "in the trail", "forgotten", "no more", "timeline", "at once"} {
 		p := newPrimary(t, "CREATE TABLE t(a)", "INSERT INTO t VALUES(0)")
-		p.txid()
-		p.conn.Close()
-		other := &primary{t: t, path: filepath.Join(t.TempDir(), "other.db")}
-		write(t, other.path, read(t, p.path))
-		if err := os.CopyFS(other.path+"-pagetrail", os.DirFS(p.path+"-pagetrail")); err != nil {
-			t.Fatal(err)
-		}
-		p.open()
+		other := p.twin()
 		other.open()
 		defer other.conn.Close()
 		lags := how == "timeline" || how == "at once"

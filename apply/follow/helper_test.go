@@ -45,6 +45,22 @@ func (p *primary) open() {
 	p.exec("PRAGMA synchronous=OFF") // its durability is tested elsewhere
 }
 
+// twin is a copy of the database with its trail, which has the same history up to now. It is not open.
+func (p *primary) twin() *primary {
+	p.t.Helper()
+	p.txid()
+	if err := p.conn.Close(); err != nil {
+		p.t.Fatal(err)
+	}
+	other := &primary{t: p.t, path: filepath.Join(p.t.TempDir(), "twin.db")}
+	write(p.t, other.path, read(p.t, p.path))
+	if err := os.CopyFS(other.path+"-pagetrail", os.DirFS(p.path+"-pagetrail")); err != nil {
+		p.t.Fatal(err)
+	}
+	p.open()
+	return other
+}
+
 func (p *primary) exec(sqls ...string) {
 	p.t.Helper()
 	for _, sql := range sqls {

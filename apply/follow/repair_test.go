@@ -158,14 +158,7 @@ func TestCatchUpRecords(t *testing.T) {
 func TestAheadOfSource(t *testing.T) {
 	for _, beside := range []bool{false, true} {
 		p := newPrimary(t, "CREATE TABLE t(a)", "INSERT INTO t VALUES(0)")
-		p.txid()
-		p.conn.Close()
-		copied := &primary{t: t, path: filepath.Join(t.TempDir(), "old.db")}
-		write(t, copied.path, read(t, p.path))
-		if err := os.CopyFS(copied.path+"-pagetrail", os.DirFS(p.path+"-pagetrail")); err != nil {
-			t.Fatal(err)
-		}
-		p.open()
+		copied := p.twin()
 		copied.open()
 		defer copied.conn.Close()
 		p.exec("INSERT INTO t VALUES(1)")

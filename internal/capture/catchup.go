@@ -235,7 +235,7 @@ const (
 // pauseAfter is how long the encoder waits after a round that found so many
 // transactions, so long after the round before.
 func pauseAfter(found uint64, since time.Duration) time.Duration {
-	if found == 0 || since/brisk >= time.Duration(found) {
+	if since/brisk >= time.Duration(found) {
 		return 0
 	}
 	return linger
@@ -263,9 +263,9 @@ func (db *DB) encode(stop <-chan struct{}, stopped chan<- struct{}) {
 		if found == 0 {
 			continue
 		}
-		now := time.Now()
-		d := pauseAfter(found, now.Sub(last))
-		if last = now; d == 0 {
+		d := pauseAfter(found, time.Since(last))
+		last = time.Now()
+		if d == 0 {
 			continue
 		}
 		pause.Reset(d)

@@ -59,21 +59,7 @@ func (c *teller) changes(ctx context.Context, trail *journal.Trail, after journa
 // listen asks for the changes as curl does. last, if not empty, is the Last-Event-ID.
 func listen(t testing.TB, url, token, last string) (*http.Response, *bufio.Reader) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	if last != "" {
-		req.Header.Set("Last-Event-ID", last)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { resp.Body.Close() })
+	resp := request(t, url, token, last)
 	return resp, bufio.NewReader(resp.Body)
 }
 
@@ -154,7 +140,7 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// TestChangesCut cuts the connection after each number of bytes; who comes back with the last id it had whole misses
+// TestChangesCut cuts the connection after every 53rd byte; who comes back with the last id it had whole misses
 // nothing and is told nothing twice.
 func TestChangesCut(t *testing.T) {
 	w, c := newWriter(t), new(teller)

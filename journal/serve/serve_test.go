@@ -270,23 +270,15 @@ func TestAnswers(t *testing.T) {
 	if _, body := ask(t, s.URL+"/", "none"); strings.TrimSpace(string(body)) != `{"databases":[]}` {
 		t.Errorf("list for nobody: %s", body)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/app/stream?after=0", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer app")
-	first, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer first.Body.Close()
+	first := request(t, s.URL+"/app/stream?after=0", "app", "")
 	receive(t, first.Body, 0, 5)
 	if resp, body := ask(t, s.URL+"/app/stream?after=0", "app"); resp.StatusCode != 503 || !bytes.Contains(body, []byte("busy")) {
 		t.Errorf("a stream too many: %d %s", resp.StatusCode, body)
 	}
 }
 
-func ask(t testing.TB, url, token string) (*http.Response, []byte) {
+// request asks for a URL, with a token and a Last-Event-ID where they are not empty. The body is closed at the end of the test.
+func request(t testing.TB, url, token, last string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
@@ -295,11 +287,20 @@ func ask(t testing.TB, url, token string) (*http.Response, []byte) {
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
+	if last != "" {
+		req.Header.Set("Last-Event-ID", last)
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	t.Cleanup(func() { resp.Body.Close() })
+	return resp
+}
+
+func ask(t testing.TB, url, token string) (*http.Response, []byte) {
+	t.Helper()
+	resp := request(t, url, token, "")
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)

@@ -11,10 +11,7 @@ import (
 	"github.com/pagetrail/pagetrail/journal/serve"
 )
 
-// timeLayout is RFC 3339 in UTC with all six places, so that times sort as text.
-const timeLayout = "2006-01-02T15:04:05.000000Z"
-
-// MarshalJSON writes times with all their places, and [] for no tables.
+// MarshalJSON writes times with all their places, so that they sort as text, and [] for no tables.
 func (c Change) MarshalJSON() ([]byte, error) {
 	type plain Change
 	var b bytes.Buffer
@@ -27,7 +24,7 @@ func (c Change) MarshalJSON() ([]byte, error) {
 		Position journal.Position `json:"position"`
 		Time     string           `json:"time"`
 		plain
-	}{c.Position, c.Time.UTC().Format(timeLayout), plain(c)})
+	}{c.Position, journal.TimeOf(c.Time).String(), plain(c)})
 	return bytes.TrimSpace(b.Bytes()), err
 }
 
