@@ -64,9 +64,10 @@ func newServe(env *Env) *cobra.Command {
 		Long: `Serve the trails of databases over HTTP/1.1 and HTTP/2 to pagetrail follow, each under
 NAME, which is the database's file name unless it is given. A replica's own trail can
 be served like any other, so followers may follow followers. Programs that commit
-never wait for a follower, and a hundred cost this machine little more than one: what is
-new is read and encoded once. A follower that takes nothing for a minute is cut off;
-it goes on where it was when it comes back.
+never wait for a follower. What is new is read and encoded once for all, and sent to
+each: where they are many, one that serves the others takes them off this machine. A
+follower that takes nothing for a minute is cut off; it goes on where it was when it
+comes back.
 
 Which tables each transaction changes is told at URL/changes, as server-sent events with
 the JSON of pagetrail watch: curl -N http://HOST/NAME/changes. Header Last-Event-ID, or
