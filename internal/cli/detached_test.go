@@ -17,7 +17,8 @@ import (
 	"github.com/pagetrail/pagetrail/vfs"
 )
 
-// fullDisk is a file system on which segments do not grow while it is full.
+// fullDisk is a file system on which segments do not grow while it is full, nor does what is written to see whether
+// there is room again: so no try begins, and none has to be waited for afterwards.
 type fullDisk struct {
 	durable.FS
 	full *atomic.Bool
@@ -30,7 +31,7 @@ type fullFile struct {
 
 func (d fullDisk) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
 	f, err := d.FS.OpenFile(name, flag, perm)
-	if err != nil || filepath.Ext(name) != ".seg" {
+	if base := filepath.Base(name); err != nil || filepath.Ext(base) != ".seg" && !strings.HasPrefix(base, "tmp-") {
 		return f, err
 	}
 	return fullFile{f, d.full}, nil
