@@ -82,6 +82,22 @@ func TestSeal(t *testing.T) {
 	}
 }
 
+// TestSealWhileVerifying seals all segments while the first is verified: the second then names the footer of a file that
+// was read before it had one, and that is no damage.
+func TestSealWhileVerifying(t *testing.T) {
+	_, dir := rotated(t, 3, 10)
+	sealed := false
+	sum, err := openTrail(t, dir).Verify(t.Context(), func(done, _ int64) {
+		if !sealed && done > 0 {
+			sealed = true
+			seal(t, dir, 3)
+		}
+	})
+	if err != nil || sum.Transactions != 30 || sum.Segments != 4 {
+		t.Fatal(sum, err)
+	}
+}
+
 // TestSealedIsLast: a rotation that a crash cut short leaves no tail behind the segment that has ended, sealed or
 // not. Readers read what is there, and the next writer makes the tail.
 func TestSealedIsLast(t *testing.T) {

@@ -38,6 +38,8 @@ type segmentSummary struct {
 	chain  chainHash // sealed: of the footer block
 	bases  []TXID
 	tail   bool // ended without a footer or E block
+	first  TXID
+	sealed bool
 
 	salvaged bool // not the file that the chain of the next is about
 }
@@ -74,7 +76,8 @@ func verifySegment(ctx context.Context, o *openedFile, progress func(n int64)) (
 	if err := v.run(); err != nil {
 		return nil, err
 	}
-	v.sum.last, v.sum.bases, v.sum.salvaged = v.index.f.last, v.index.f.bases, o.hdr.flags&flagSalvaged != 0
+	v.sum.first, v.sum.sealed, v.sum.salvaged = o.hdr.first, o.hdr.sealed(), o.hdr.flags&flagSalvaged != 0
+	v.sum.last, v.sum.bases = v.index.f.last, v.index.f.bases
 	if o.hdr.sealed() {
 		if err := v.footer(stored); err != nil {
 			return nil, located(err, o.path, w.br.limit, 0)
@@ -306,7 +309,16 @@ func (r *verifyRun) segment(first TXID, prev *segmentSummary) (s *segmentSummary
 				Err: because(ErrGap, "begins with %d, the segment before ends with %d", uint64(first), uint64(prev.last.txid)),
 			}
 		}
-		if !prev.leadsTo(&o.hdr) {
+		follows := prev.leadsTo(&o.hdr)
+		if !follows && o.hdr.sealed() && !prev.sealed {
+			// Both were sealed since the one before was read: its footer is known only now.
+			if again, err := r.again(prev); err != nil {
+				return nil, err
+			} else if again.last == prev.last {
+				follows = again.leadsTo(&o.hdr)
+			}
+		}
+		if !follows {
 			return nil, located(because(ErrDiverged, "does not continue the segment before"), o.path, 0, first)
 		}
 	}
@@ -323,6 +335,16 @@ func (r *verifyRun) segment(first TXID, prev *segmentSummary) (s *segmentSummary
 	r.sum.Transactions += uint64(s.last.txid - o.hdr.before.txid)
 	r.sum.Bytes += o.size
 	return s, nil
+}
+
+// again reads a segment that has been read before.
+func (r *verifyRun) again(s *segmentSummary) (_ *segmentSummary, err error) {
+	o, err := openHeader(r.t.fs, r.t.dir, segmentName(s.first), readOnly, segmentMagic, r.t.id.Load(), s.first)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, o.f.Close()) }()
+	return verifySegment(r.ctx, o, nil)
 }
 
 func (r *verifyRun) bases() error {
