@@ -77,6 +77,47 @@ func restoreLive(t *testing.T, dir string, images []image) {
 	}
 }
 
+// TestVerifyWhilePruning prunes a trail while it is verified, before and in the
+// middle of the replay: what is given up meanwhile is no damage.
+func TestVerifyWhilePruning(t *testing.T) {
+	for _, phase := range []apply.Phase{apply.PhaseScan, apply.PhaseReplay} {
+		b, _ := sample(t, 20)
+		next := b.state.clone()
+		for i := range 60 {
+			if i%15 == 0 {
+				b.base(b.state, false)
+				b.rotate(true)
+			}
+			next = mutated(next, byte('0'+i))
+			b.commit(next, journal.Ordinary)
+		}
+		trail := openTrail(t, b.dir)
+		var once sync.Once
+		var removed []string
+		report, err := apply.Verify(t.Context(), trail, &apply.VerifyOptions{Progress: func(p apply.Progress) {
+			if p.Phase != phase {
+				return
+			}
+			once.Do(func() {
+				var err error
+				if removed, err = journal.Prune(t.Context(), b.dir, 60, nil); err != nil {
+					t.Error(err)
+				}
+			})
+		}})
+		if err != nil || len(report.Problems) > 0 {
+			t.Errorf("pruned in phase %v: %v, %+v", phase, err, report)
+		}
+		if len(removed) == 0 {
+			t.Error("nothing was pruned")
+		}
+		if err := trail.Close(); err != nil {
+			t.Fatal(err)
+		}
+		b.close()
+	}
+}
+
 // FuzzPatches restores a trail with patches that nobody encoded: never a
 // panic, and an error whenever the checksum is not by chance that of the
 // outcome.

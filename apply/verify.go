@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/pagetrail/pagetrail/internal/durable"
 	"github.com/pagetrail/pagetrail/journal"
@@ -69,7 +70,8 @@ func (r *Report) Divergence() *MismatchError {
 // from the earliest possible start, in a scratch file that it removes again.
 // It checks the blocks, their chain and their indexes, every state checksum,
 // the pages of every base, and that a base beside the transactions is the
-// state that they lead to. After damage it goes on at the next base.
+// state that they lead to. After damage it goes on at the next base. The trail
+// may be written, sealed and pruned meanwhile.
 //
 // The error is nil when all is well. Otherwise it wraps the first problem, or
 // says why verifying could not be done; the report is filled in either way.
@@ -109,10 +111,34 @@ func Verify(ctx context.Context, trail *journal.Trail, o *VerifyOptions) (Report
 	for _, e := range found.summary.Damage {
 		v.problem(txidOf(e), e)
 	}
+	if err == nil && len(v.report.Problems) > 0 {
+		err = v.forget(ctx)
+	}
 	if err != nil {
 		return v.report, err
 	}
 	return v.report, v.verdict()
+}
+
+// forget takes back the problems that are none: what was missing and was
+// pruned meanwhile.
+func (v *verifier) forget(ctx context.Context) error {
+	if err := v.trail.Refresh(); err != nil {
+		return v.blame(ctx, err)
+	}
+	segments, err := v.trail.Segments()
+	if err != nil {
+		return v.blame(ctx, err)
+	}
+	bases, err := v.trail.Bases()
+	if err != nil {
+		return v.blame(ctx, err)
+	}
+	v.report.Problems = slices.DeleteFunc(v.report.Problems, func(p Problem) bool {
+		return errors.Is(p.Err, journal.ErrGap) && len(segments) > 0 && segments[0].First > p.TXID ||
+			errors.Is(p.Err, journal.ErrNotFound) && len(bases) > 0 && bases[0].TXID > p.TXID
+	})
+	return nil
 }
 
 // verifier is the state of one Verify.

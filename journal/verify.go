@@ -198,7 +198,7 @@ func (v *verifier) footer(stored []byte) error {
 // Verify reads every byte: blocks, chain, order, indexes against blocks, bases against the transactions whose
 // state they are. Patches are decoded (diff.Decoder.Load), not applied: whether they give the sums that records
 // carry is what applying them finds. After damage or a gap it goes on with the next file; the error is the first of
-// Summary.Damage. A torn tail is not one: Torn reports it.
+// Summary.Damage. A torn tail is not one: Torn reports it; nor is what is pruned meanwhile.
 // progress, if not nil, is told how many bytes of how many are done.
 func (t *Trail) Verify(ctx context.Context, progress func(done, total int64)) (Summary, error) {
 	v, err := t.view()
@@ -278,6 +278,10 @@ func (r *verifyRun) segments() error {
 			break
 		}
 		s, err := r.segment(first, prev)
+		if errors.Is(err, fs.ErrNotExist) && r.pruned(first, func(l *listing) []TXID { return l.segments }) {
+			prev = nil
+			continue
+		}
 		if prev != nil && isContent(err) {
 			r.found(err) // that it does not follow, perhaps: then it may be whole all the same
 			s, err = r.segment(first, nil)
@@ -337,6 +341,12 @@ func (r *verifyRun) segment(first TXID, prev *segmentSummary) (s *segmentSummary
 	return s, nil
 }
 
+// pruned says of a file that is gone that there are newer ones and no older ones, as Prune leaves it.
+func (r *verifyRun) pruned(id TXID, of func(*listing) []TXID) bool {
+	names, err := list(r.t.fs, r.t.dir)
+	return err == nil && len(of(names)) > 0 && of(names)[0] > id
+}
+
 // again reads a segment that has been read before.
 func (r *verifyRun) again(s *segmentSummary) (_ *segmentSummary, err error) {
 	o, err := openHeader(r.t.fs, r.t.dir, segmentName(s.first), readOnly, segmentMagic, r.t.id.Load(), s.first)
@@ -354,6 +364,8 @@ func (r *verifyRun) bases() error {
 		}
 		if err := r.base(id); isContent(err) {
 			r.found(err)
+		} else if errors.Is(err, fs.ErrNotExist) && r.pruned(id, func(l *listing) []TXID { return l.bases }) {
+			continue
 		} else if err != nil {
 			return err
 		}
