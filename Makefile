@@ -103,11 +103,16 @@ bench: ## what capture costs, as ratios in one run (BENCHFLAGS='-only insert'), 
 	$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem -count=$(COUNT) -timeout=0 ./...
 
 .PHONY: soak
-soak: ## CUTS power cuts (9000) for each of 12 modes, then the random tests with fresh seeds for SOAK seconds (600)
+soak: soak-follow ## CUTS power cuts (9000) for each of 12 modes, the followers' drills, then the random tests with fresh seeds for SOAK seconds (600)
 	PAGETRAIL_CUTS=$(CUTS) PAGETRAIL_SEED=$$RANDOM$$RANDOM $(GO) test -count=1 -timeout=0 -run=TestPowerCuts -v ./internal/crashtest
 	@end=$$(($$(date +%s) + $(SOAK))); n=0; while [ $$(date +%s) -lt $$end ]; do \
 		$(GO) test -count=1 -timeout=0 -run='Model|Random|Crash|Kill|Power|Soak' ./...; n=$$((n + 1)); done; \
 	echo "$$n rounds"
+
+.PHONY: soak-follow
+soak-follow: ## followers killed 500 times and more, 100 takeovers, 100,000 transactions under six readers
+	PAGETRAIL_TEST_SOAK=20 PAGETRAIL_TEST_SEED=$$RANDOM$$RANDOM $(GO) test -count=1 -timeout=0 -run='TestKill|TestDrill' -v ./apply/follow ./apply/follow/takeover
+	PAGETRAIL_TEST_SOAK=50 $(GO) test -count=1 -timeout=0 -run=TestReaders -v ./apply/follow
 
 .PHONY: mutants
 mutants: ## faults put into the engine on purpose, one at a time: the crash tests must see each (long)
