@@ -194,10 +194,8 @@ func TestLyingServer(t *testing.T) {
 			f.net.mangle = func([]byte) io.Reader { return bytes.NewReader(told) }
 		}
 		var err error
-		for err == nil && r.Position().TXID < f.last || l.upTo == 0 && r.Position().TXID < f.last {
-			_, err = r.CatchUp(t.Context())
-		}
-		if l.upTo == 0 && err == nil {
+		// Where everything comes, that the stream ends too early may be met a while after its last transaction.
+		for err == nil && (l.upTo == 0 || r.Position().TXID < f.last) || l.upTo == 0 && r.Position().TXID < f.last {
 			_, err = r.CatchUp(t.Context())
 		}
 		if got := r.Position().TXID; !l.want(err) || got != f.last-l.upTo {

@@ -37,6 +37,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/s3utils"
 
 	"github.com/pagetrail/pagetrail/journal/objstore"
 )
@@ -93,6 +94,9 @@ func OpenURL(_ context.Context, u *url.URL) (objstore.Store, error) {
 func Open(o Options) (*Store, error) {
 	if o.Bucket == "" {
 		return nil, fmt.Errorf("store s3: no bucket, want s3://BUCKET/PREFIX: %w", objstore.ErrKey)
+	}
+	if err := s3utils.CheckValidBucketName(o.Bucket); err != nil { // else each call would say so, and be tried again
+		return nil, fmt.Errorf("store s3://%s: %w: %v", o.Bucket, objstore.ErrKey, err)
 	}
 	endpoint := o.Endpoint
 	if endpoint == "" {

@@ -141,6 +141,8 @@ func TestURLs(t *testing.T) {
 		"s3://trails": true,
 		"s3://trails/a/b/?region=eu-central-1&endpoint=https://s3.example&path-style=true": true,
 		"s3:///prefix":                      false,
+		"s3://b/prefix":                     false,
+		"s3://no..name":                     false,
 		"s3://trails?regoin=eu-central-1":   false,
 		"s3://trails?endpoint=minio:9000":   false,
 		"s3://trails?path-style=perhaps":    false,
