@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -155,6 +156,8 @@ func (o *hydrateOptions) explain(ctx context.Context, env *Env, t *openedTrail, 
 	var output *apply.OutputError
 	var out *apply.RangeError
 	switch {
+	case errors.As(err, &output) && errors.Is(err, fs.ErrExist):
+		return withHint(err, "--force replaces it")
 	case errors.As(err, &output):
 		return err
 	case errors.As(err, &out):
