@@ -127,7 +127,7 @@ func (w *world) atRest(n int) sidecar.Status {
 func (w *world) same(name string) journal.TXID {
 	w.t.Helper()
 	want := w.snapshot(name)
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
 		got, last := w.archived(name)
 		if bytes.Equal(got, want) {
 			return last
