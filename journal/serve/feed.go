@@ -82,6 +82,9 @@ func (f *feed) pump(ctx context.Context, before, done chan struct{}) {
 	for ctx.Err() == nil {
 		looked := time.Now()
 		news, err := f.look(ctx)
+		if ctx.Err() != nil {
+			break // the last stream has gone; one that joins now waits for the next pump, and is not to hear why this one stops
+		}
 		f.mu.Lock()
 		if f.err = err; news || err != nil {
 			f.announce()
