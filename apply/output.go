@@ -115,18 +115,6 @@ func createTemp(fsys durable.FS, dir, prefix string, mode fs.FileMode) (durable.
 	return nil, fmt.Errorf("no free name for a temporary file in %s", dir)
 }
 
-// createScratch makes a file for a State that is nobody's output.
-func createScratch(fsys durable.FS, dir string) (durable.File, error) {
-	if dir == "" {
-		dir = os.TempDir()
-	}
-	file, err := createTemp(fsys, dir, "pagetrail-", 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("scratch file: %w", err)
-	}
-	return file, nil
-}
-
 // publish gives the finished temporary file its name. The output is looked at
 // once more, because restoring may have taken long.
 func publish(fsys durable.FS, trail, tmp, out string, force bool) error {

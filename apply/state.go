@@ -58,7 +58,6 @@ type State struct {
 	budget int
 	bases  BaseSource
 	told   func(tx *journal.Tx, no uint32, old, new []byte)
-	remove bool // the scratch file at Close
 
 	cache cache
 	tx    journal.Tx // the last transaction; PageSize and PageCount are the state's
@@ -93,13 +92,11 @@ func OpenState(o *StateOptions) (*State, error) {
 	if opt.FS == nil {
 		opt.FS = durable.OS
 	}
-	file, err := createScratch(opt.FS, opt.Dir)
+	file, err := durable.Scratch(opt.FS, opt.Dir, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	s := newState(file, opt)
-	s.remove = true
-	return s, nil
+	return newState(file, opt), nil
 }
 
 // newState makes a State of an empty file, which it owns.
@@ -123,9 +120,6 @@ func (s *State) Close() error {
 	s.cache.back.stop()
 	_ = s.cache.early.wait() // restore has asked for its error, or failed
 	err := s.cache.file.Close()
-	if s.remove {
-		err = errors.Join(err, s.fs.Remove(s.cache.file.Name()))
-	}
 	s.cache = cache{}
 	if s.err == nil {
 		s.err = errors.New("state is closed")

@@ -432,7 +432,7 @@ func (db *DB) doubtful() {
 // reset forgets the transaction that has ended.
 func (c *Conn) reset() {
 	c.prepared, c.all, c.unsynced, c.settled = false, false, false, false
-	c.pre.reset(c.db.opt.FS)
+	c.pre.reset()
 	if c.reserved {
 		c.db.mu.Lock()
 		c.size, c.count = c.db.last.PageSize, c.db.last.PageCount

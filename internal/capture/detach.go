@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pagetrail/pagetrail/internal/durable"
 	"github.com/pagetrail/pagetrail/journal"
 )
 
@@ -111,7 +112,7 @@ func (c *Conn) excuse(err error) error {
 	if err = c.db.excuse(err, time.Time{}); err == nil && c.db.detached.Load() {
 		c.untracked, c.all = true, true
 		c.prepared, c.unsynced = false, false
-		c.pre.reset(c.db.opt.FS)
+		c.pre.reset()
 	}
 	return err
 }
@@ -234,8 +235,7 @@ func (db *DB) probe() (err error) {
 	if !db.exists() {
 		return nil // it is to be made
 	}
-	name := filepath.Join(db.opt.Dir, fmt.Sprintf("tmp-%d-%d", os.Getpid(), tmpSeq.Add(1)))
-	f, err := db.opt.FS.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, db.opt.Mode)
+	f, err := durable.Scratch(db.opt.FS, db.opt.Dir, db.opt.Mode)
 	if err != nil {
 		return err
 	}
@@ -243,7 +243,7 @@ func (db *DB) probe() (err error) {
 	if err == nil {
 		err = f.Sync()
 	}
-	return errors.Join(err, f.Close(), db.opt.FS.Remove(name))
+	return errors.Join(err, f.Close())
 }
 
 // recallDetachment takes in what another process, or this one before it ended,

@@ -3,10 +3,7 @@ package capture
 import (
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
-	"sync/atomic"
 
 	"github.com/pagetrail/pagetrail/internal/durable"
 )
@@ -52,14 +49,10 @@ func (p *preimages) keep(no uint32, page []byte, fsys durable.FS, dir string, pe
 		return nil
 	}
 	if p.spill == nil {
-		name := filepath.Join(dir, fmt.Sprintf("tmp-%d-%d", os.Getpid(), tmpSeq.Add(1)))
-		f, err := fsys.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+		f, err := durable.Scratch(fsys, dir, perm)
 		if err != nil {
 			return fmt.Errorf("spill pre-images: %w", err)
 		}
-		// Without a name the file cannot outlive a crash. Where an open file
-		// cannot be removed, reset does it.
-		fsys.Remove(name)
 		p.spill = f
 	}
 	if _, err := p.spill.WriteAt(page, p.end); err != nil {
@@ -69,8 +62,6 @@ func (p *preimages) keep(no uint32, page []byte, fsys durable.FS, dir string, pe
 	p.end += int64(len(page))
 	return nil
 }
-
-var tmpSeq atomic.Int64
 
 // read fills buf with the old content of page no; false: it is lost.
 func (p *preimages) read(no uint32, buf []byte) (bool, error) {
@@ -99,11 +90,9 @@ func (p *preimages) pages(dst []uint32, count, lock uint32) []uint32 {
 }
 
 // reset forgets everything and gives back what was large.
-func (p *preimages) reset(fsys durable.FS) {
+func (p *preimages) reset() {
 	if p.spill != nil {
-		name := p.spill.Name()
 		p.spill.Close()
-		fsys.Remove(name)
 		p.spill, p.end = nil, 0
 	}
 	if len(p.refs) > 4096 {

@@ -134,7 +134,7 @@ func TestPreimagesSpill(t *testing.T) {
 	if got := p.pages(nil, pages+4, 7); len(got) != pages-1 || got[5] != 6 || got[6] != 8 {
 		t.Fatalf("%d pages, %v", len(got), got[:8])
 	}
-	p.reset(durable.OS)
+	p.reset()
 	if p.has(1) {
 		t.Fatal("reset kept a page")
 	}

@@ -31,7 +31,7 @@ type fullFile struct {
 
 func (d fullDisk) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
 	f, err := d.FS.OpenFile(name, flag, perm)
-	if base := filepath.Base(name); err != nil || filepath.Ext(base) != ".seg" && !strings.HasPrefix(base, "tmp-") {
+	if base := filepath.Base(name); err != nil || filepath.Ext(base) != ".seg" && !strings.HasPrefix(base, "pagetrail-") {
 		return f, err
 	}
 	return fullFile{f, d.full}, nil

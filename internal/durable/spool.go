@@ -4,13 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
 )
 
-// Spool is a [File] for what is on its way: in memory while it is small, and then in a temporary file that Close
-// removes. It is never durable.
+// Spool is a [File] for what is on its way: in memory while it is small, and then in a [Scratch] file. It is never durable.
 type Spool struct {
 	fs     FS
 	dir    string
@@ -24,9 +20,6 @@ var _ File = (*Spool)(nil)
 
 // NewSpool makes an empty spool. Beyond so many bytes of memory it goes to a file in dir; "" means os.TempDir().
 func NewSpool(fsys FS, dir string, memory int64) *Spool {
-	if dir == "" {
-		dir = os.TempDir()
-	}
 	return &Spool{fs: fsys, dir: dir, memory: memory}
 }
 
@@ -53,13 +46,12 @@ func (s *Spool) Write(p []byte) (int, error) { return s.WriteAt(p, s.size) }
 
 // spill moves what there is to a file.
 func (s *Spool) spill() error {
-	name := filepath.Join(s.dir, fmt.Sprintf("pagetrail-%016x.tmp", rand.Uint64()))
-	f, err := s.fs.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := Scratch(s.fs, s.dir, 0o600)
 	if err != nil {
-		return fmt.Errorf("temporary file: %w", err)
+		return err
 	}
 	if _, err := f.WriteAt(s.mem, 0); err != nil {
-		return fmt.Errorf("temporary file: %w", errors.Join(err, f.Close(), s.fs.Remove(name)))
+		return fmt.Errorf("temporary file: %w", errors.Join(err, f.Close()))
 	}
 	s.file, s.mem = f, nil
 	return nil
@@ -87,7 +79,7 @@ func (s *Spool) Close() error {
 	if f == nil {
 		return nil
 	}
-	return errors.Join(f.Close(), s.fs.Remove(f.Name()))
+	return f.Close()
 }
 
 // Truncate is not needed of what is only ever appended to.

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/pagetrail/pagetrail/internal/durable"
@@ -36,14 +33,14 @@ func (m *maintainer) reader(ctx context.Context) (*Reader, error) {
 }
 
 // temp makes a file that is gone when it is closed.
-func (m *maintainer) temp() (durable.File, func() error, error) {
-	name := filepath.Join(m.opt.TempDir, fmt.Sprintf("pagetrail-archive-%016x.tmp", rand.Uint64()))
-	f, err := m.opt.FS.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, nil, fmt.Errorf("temporary file: %w", err)
-	}
-	return f, func() error { return errors.Join(ignore(f.Close(), os.ErrClosed), m.opt.FS.Remove(name)) }, nil
+func (m *maintainer) temp() (durable.File, error) {
+	return durable.Scratch(m.opt.FS, m.opt.TempDir, 0o600)
 }
+
+// unclosed is a file that stays open when its writer is done.
+type unclosed struct{ durable.File }
+
+func (unclosed) Close() error { return nil }
 
 // write makes one segment out of those between First and Last.
 func (m *maintainer) write(ctx context.Context, s *Step) (effect func(h *Head), err error) {
@@ -61,11 +58,11 @@ func (m *maintainer) write(ctx context.Context, s *Step) (effect func(h *Head), 
 	if err != nil {
 		return nil, err
 	}
-	f, remove, err := m.temp()
+	f, err := m.temp()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, remove()) }()
+	defer func() { err = errors.Join(err, f.Close()) }()
 	var b journal.Batch
 	if s.Op == OpMerge {
 		b, err = compact.Merge(ctx, f, sources, s.Timeline)
@@ -178,11 +175,11 @@ func (m *maintainer) at(ctx context.Context, id journal.TXID) (Database, error) 
 
 // fold folds, and leaves the pages for the next step.
 func (m *maintainer) fold(ctx context.Context, r *Reader, f durable.File, sources []*journal.SegmentReader, s *Step) (b journal.Batch, err error) {
-	scratch, remove, err := m.temp()
+	scratch, err := m.temp()
 	if err != nil {
 		return b, err
 	}
-	defer func() { err = errors.Join(err, remove()) }()
+	defer func() { err = errors.Join(err, scratch.Close()) }()
 	pages, err := m.at(ctx, s.First-1)
 	if err != nil {
 		return b, err
@@ -237,29 +234,24 @@ func (m *maintainer) base(ctx context.Context, s *Step) (err error) {
 	if err != nil {
 		return err
 	}
-	f, remove, err := m.temp()
+	f, err := m.temp()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, remove()) }()
+	defer func() { err = errors.Join(err, f.Close()) }()
 	tx := pages.Tx()
-	info, err := journal.WriteBase(ctx, f, m.head.identity(), &tx, pages.ReadPage)
+	info, err := journal.WriteBase(ctx, unclosed{f}, m.head.identity(), &tx, pages.ReadPage)
 	if err != nil {
 		return err
 	}
-	again, err := m.opt.FS.OpenFile(f.Name(), os.O_RDONLY, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, again.Close()) }()
-	b, err := journal.NewBaseReader(again, info.Size, info.Name)
+	b, err := journal.NewBaseReader(f, info.Size, info.Name)
 	if err == nil {
 		err = b.Verify(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	return m.put(ctx, baseKey(s.Timeline, s.Base), again, info.Size)
+	return m.put(ctx, baseKey(s.Timeline, s.Base), f, info.Size)
 }
 
 // forget makes the history begin with a base, which is read to its last byte first.

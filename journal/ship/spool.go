@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"sync"
 
 	"github.com/pagetrail/pagetrail/internal/durable"
@@ -56,13 +53,12 @@ func (s *spool) WriteAt(p []byte, off int64) (int, error) {
 
 // spill moves what there is to a file.
 func (s *spool) spill() error {
-	name := filepath.Join(s.dir, fmt.Sprintf("pagetrail-ship-%016x.tmp", rand.Uint64()))
-	f, err := s.fs.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := durable.Scratch(s.fs, s.dir, 0o600)
 	if err != nil {
 		return fmt.Errorf("spool of a batch: %w", err)
 	}
 	if _, err := f.WriteAt(s.mem, 0); err != nil {
-		return fmt.Errorf("spool of a batch: %w", errors.Join(err, f.Close(), s.fs.Remove(name)))
+		return fmt.Errorf("spool of a batch: %w", errors.Join(err, f.Close()))
 	}
 	s.file, s.mem = f, s.mem[:0]
 	return nil
@@ -94,7 +90,7 @@ func (s *spool) Close() error {
 	}
 	f := s.file
 	s.file = nil
-	return errors.Join(f.Close(), s.fs.Remove(f.Name()))
+	return f.Close()
 }
 
 func (s *spool) Truncate(int64) error { return errors.ErrUnsupported }
