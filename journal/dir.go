@@ -74,10 +74,10 @@ func openHeader(fsys durable.FS, dir, name string, flag int, magic [8]byte, of *
 	if err != nil {
 		return nil, err
 	}
-	o := &openedFile{f: f, path: path}
+	o := &openedFile{f: f, path: f.Name()} // an archive's objects lie elsewhere
 	if err := o.load(magic, of, first); err != nil {
 		_ = f.Close() // opened to read; the error found is the one to report
-		return nil, located(err, path, 0, first)
+		return nil, located(err, o.path, 0, first)
 	}
 	return o, nil
 }

@@ -98,7 +98,7 @@ func (t *Trail) OpenSegment(first TXID) (*SegmentReader, error) {
 
 func (t *tail) meta() *segmentMeta {
 	return &segmentMeta{before: t.hdr.before, points: slices.Clone(t.points), bases: slices.Clone(t.bases), info: SegmentInfo{
-		Name: filepath.Base(t.path), First: t.hdr.first, Last: t.st.txid, LastTime: t.st.time, Sealed: t.hdr.sealed(), Size: t.end,
+		Name: segmentName(t.hdr.first), First: t.hdr.first, Last: t.st.txid, LastTime: t.st.time, Sealed: t.hdr.sealed(), Size: t.end,
 		FirstTime: t.firstTime, RawBytes: t.raw, Folded: t.folded,
 	}}
 }

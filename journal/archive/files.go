@@ -27,6 +27,7 @@ const aheadPieces = 20
 // files presents the objects of an archive as the directory of a trail, for reading. What is a directory or a file
 // elsewhere costs a request here, so it remembers: objects do not change, and names that were seen stay.
 type files struct {
+	name     string // of the archive, for messages
 	head     Head
 	identity []byte
 	cache    cache
@@ -198,7 +199,7 @@ func (f *files) OpenFile(path string, _ int, _ fs.FileMode) (durable.File, error
 	}
 	if fence, ok := parseFence(data); ok {
 		return nil, &journal.Error{
-			Path: path, Offset: -1, Hint: "open the archive anew",
+			Path: f.name + "/" + key, Offset: -1, Hint: "open the archive anew",
 			Err: fmt.Errorf("%w %d: %w", ErrTimeline, fence.Timeline, journal.ErrDiverged),
 		}
 	}
@@ -206,7 +207,7 @@ func (f *files) OpenFile(path string, _ int, _ fs.FileMode) (durable.File, error
 	f.know(name, key, size)
 	f.mu.Unlock()
 	f.readAhead(name)
-	return &file{path: path, size: size, r: &object{&f.cache, key, size}}, nil
+	return &file{path: f.name + "/" + key, size: size, r: &object{&f.cache, key, size}}, nil
 }
 
 // has says that an object is known.

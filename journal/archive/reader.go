@@ -73,6 +73,7 @@ func openHead(ctx context.Context, s objstore.Bucket, h Head, o *Options) (*Read
 
 func (f *files) open(ctx context.Context, s objstore.Bucket, o *Options) (*journal.Trail, error) {
 	var err error
+	f.name = o.Name
 	if f.identity, err = f.head.identity().Encode(); err != nil {
 		return nil, err
 	}
