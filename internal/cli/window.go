@@ -134,7 +134,10 @@ func (o *windowOptions) table(env *Env, all []stretch) error {
 	for _, s := range all {
 		l := stretchLabels[s.kind]
 		note := ""
-		if s.First == 0 {
+		switch {
+		case s.First == 0 && s.FirstTime == 0: // its first transaction cannot be read
+			note = "empty"
+		case s.First == 0:
 			note = "empty until "
 		}
 		if s.kind == lostStretch {
