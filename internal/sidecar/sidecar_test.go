@@ -204,9 +204,14 @@ func TestManyKinds(t *testing.T) {
 	w.until("two at rest", func(st *sidecar.Status) bool {
 		return st.States[sidecar.Resting] == 2 && st.States[sidecar.Waiting] == 1
 	})
-	later, plain := w.open("later.db", "vfs=pagetrail"), w.open("c.plain", "")
+	later, made := w.open("later.db", "vfs=pagetrail"), w.open("c.new", "")
 	w.exec(later, schema)
-	w.exec(plain, schema)
+	w.exec(made, schema)
+	made.Close() // found as a whole, and not before its schema
+	if err := os.Rename(filepath.Join(w.dir, "c.new"), filepath.Join(w.dir, "c.plain")); err != nil {
+		t.Fatal(err)
+	}
+	plain := w.open("c.plain", "")
 	w.atRest(4)
 	before := w.meter.Requests()
 	time.Sleep(200 * time.Millisecond) // to give it the chance to do what it should not
