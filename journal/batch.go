@@ -169,8 +169,12 @@ func (w *batchWriter) write(ctx context.Context, f durable.File) error {
 	hdr.database, hdr.timeline = id.Database, id.Timeline
 	head := make([]byte, fileHeaderSize)
 	hdr.put(head)
-	out := &sealedFile{f: f, path: segmentName(w.b.First), off: fileHeaderSize, chain: sha256.Sum256(head)}
+	out := &sealedFile{f: f, path: segmentName(w.b.First), off: fileHeaderSize, chain: sha256.Sum256(head), effort: compressFast}
 	w.s.out, w.s.effort = out, compressFast
+	c := recordCursor{t: w.t, v: w.v, ctx: ctx}
+	bufs := batchBuffers.Get().(*batchBuffer)
+	bufs.lend(w, &c)
+	defer bufs.takeBack(w, &c)
 	w.s.index.begin(hdr)
 	if err := w.pending(); err != nil {
 		return err
@@ -178,7 +182,6 @@ func (w *batchWriter) write(ctx context.Context, f durable.File) error {
 	if err := w.named(w.b.First - 1); err != nil {
 		return err
 	}
-	c := recordCursor{t: w.t, v: w.v, ctx: ctx}
 	for w.b.Last < w.to && !w.full() {
 		at := w.b.Last
 		o, err := c.open(at + 1)

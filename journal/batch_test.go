@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -271,5 +272,60 @@ func TestBatchFromTheMiddleOfABlock(t *testing.T) {
 		shipped := openTrail(t, to)
 		verify(t, shipped)
 		sameTrail(t, tr, shipped)
+	}
+}
+
+// brokenOff does something before a write, which may refuse it.
+type brokenOff struct {
+	durable.File
+	left int // writes before that
+	stop func() error
+}
+
+func (f *brokenOff) WriteAt(p []byte, off int64) (int, error) {
+	if f.left--; f.left == -1 {
+		if err := f.stop(); err != nil {
+			return 0, err
+		}
+	}
+	return f.File.WriteAt(p, off)
+}
+
+// A batch is made in the memory of one before, which may have been of another trail and have broken off anywhere.
+func TestBatchAfterOneThatBrokeOff(t *testing.T) {
+	w, dir := newWriter(t)
+	other, otherDir := newWriter(t)
+	add(t, w, 250)
+	flush(t, w)
+	for range 8 { // so many blocks, which the segment's hold otherwise: there are records in memory whenever it is stopped
+		add(t, other, 70)
+		flush(t, other)
+	}
+	tr, from := openTrail(t, dir), openTrail(t, otherDir)
+	broken := 0
+	for i := range 16 {
+		ctx, cancel := context.WithCancel(t.Context())
+		stop := func() error { cancel(); return nil }
+		if i%2 == 0 {
+			stop = func() error { return errors.New("no space left") }
+		}
+		f, err := durable.OS.OpenFile(filepath.Join(t.TempDir(), "broken.tmp"), os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = from.WriteBatch(ctx, &brokenOff{f, i / 2, stop}, nil, 1, nil); err != nil {
+			broken++
+		}
+		cancel()
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		to := t.TempDir()
+		writeFile(t, filepath.Join(to, "identity"), readFile(t, filepath.Join(dir, "identity")))
+		shipTo(t, tr, to, nil, nil)
+		sameTrail(t, tr, openTrail(t, to))
+	}
+	if broken < 12 {
+		t.Fatalf("%d batches broke off", broken)
 	}
 }

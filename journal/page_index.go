@@ -23,6 +23,9 @@ const indexRunSize = 4
 // pageRun says that a unit patches the pages from first up to but not including end.
 type pageRun struct{ first, end, unit uint32 }
 
+// pageRunSize is what one takes in memory, in bytes.
+const pageRunSize = 12
+
 // appendPageIndex encodes the index, ascending by page: for each entry the gap from the end of the one
 // before, the number of pages less one, the number of units, and the gaps between these. It sorts runs. The
 // result is empty when there are no runs, or when it would be too long.

@@ -102,17 +102,10 @@ func (s *sealer) part(id TXID, b diff.Body, pages uint32) error {
 func (s *sealer) write(hdr *blockHeader, streams [][]byte) error {
 	s.out.begin()
 	var used bool
-	if s.out.block, used = appendStreams(s.out.block, streams, s.level(), &s.scratch); used {
+	if s.out.block, used = appendStreams(s.out.block, streams, s.effort.orDefault(), &s.scratch); used {
 		hdr.codec = codecZstd
 	}
 	return s.out.end(hdr)
-}
-
-func (s *sealer) level() compression {
-	if s.effort == compressNot {
-		return compressDefault
-	}
-	return s.effort
 }
 
 // point writes an N block, after the block under construction: points keep their order among records.

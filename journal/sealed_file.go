@@ -19,6 +19,8 @@ type sealedFile struct {
 	chain chainHash // of the block before
 	block []byte
 	comp  []byte
+
+	effort compression // of content; zero: compressDefault
 }
 
 // createSealed begins a file behind the place of its header.
@@ -68,7 +70,7 @@ func (s *sealedFile) end(h *blockHeader) error {
 func (s *sealedFile) content(h *blockHeader, data []byte) error {
 	s.begin()
 	h.decoded = uint32(len(data))
-	if s.comp = compressed(s.comp[:0], data, compressDefault); len(s.comp) > 0 {
+	if s.comp = compressed(s.comp[:0], data, s.effort.orDefault()); len(s.comp) > 0 {
 		h.codec = codecZstd
 		s.block = append(s.block, s.comp...)
 	} else {

@@ -38,6 +38,14 @@ const (
 	compressBest                // folding: done once, in the background, and kept for long
 )
 
+// orDefault is how hard to try where not to is no choice.
+func (c compression) orDefault() compression {
+	if c == compressNot {
+		return compressDefault
+	}
+	return c
+}
+
 func newEncoders(level zstd.EncoderLevel) *sync.Pool {
 	return &sync.Pool{New: func() any {
 		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1),

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/pagetrail/pagetrail/internal/durable"
@@ -11,6 +12,9 @@ import (
 
 // spoolBytes is what a batch may take in memory; a larger one goes to a temporary file.
 const spoolBytes = 4 << 20
+
+// spoolFirst is what it takes at first.
+const spoolFirst = 128 << 10
 
 // spool is a file for one batch after the other. It is never durable: what is lost with it is made again.
 type spool struct {
@@ -46,7 +50,11 @@ func (s *spool) WriteAt(p []byte, off int64) (int, error) {
 		return s.file.WriteAt(p, off)
 	}
 	if n := int64(len(s.mem)); end > n {
-		s.mem = append(s.mem, make([]byte, end-n)...)
+		if end > int64(cap(s.mem)) { // append would grow it by a quarter, and leave three times as much garbage
+			s.mem = slices.Grow(s.mem, int(max(end-n, n, spoolFirst)))
+		}
+		s.mem = s.mem[:end]
+		clear(s.mem[n:])
 	}
 	return copy(s.mem[off:], p), nil
 }

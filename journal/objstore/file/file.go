@@ -212,12 +212,15 @@ func (s *Store) rename(op objstore.Op, temp, path string) (err error) {
 	return s.fs.Rename(temp, path)
 }
 
+// writeChunk is how much of an object is in memory at once.
+const writeChunk = 128 << 10
+
 func (s *Store) writeTemp(ctx context.Context, temp string, data io.ReaderAt, size int64) error {
 	f, err := s.fs.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, s.mode)
 	if err != nil {
 		return err
 	}
-	buf := make([]byte, min(size, 1<<20))
+	buf := make([]byte, min(size, writeChunk))
 	for off := int64(0); off < size && err == nil; off += int64(len(buf)) {
 		if err = ctx.Err(); err != nil {
 			break
