@@ -193,20 +193,14 @@ func checkSealed(ctx context.Context, fsys durable.FS, dir, temp string, id *Ide
 		return err
 	}
 	defer func() { err = errors.Join(err, o.f.Close()) }()
-	if _, err := verifySegment(ctx, o, nil); err != nil {
-		return err
-	}
 	return sameRecords(ctx, src, o)
 }
 
-// sameRecords compares two segments: everything but what sealing leaves out.
+// sameRecords verifies b and compares it with a: everything but what sealing leaves out.
 func sameRecords(ctx context.Context, a, b *openedFile) error {
 	next, stop := pullRecords(ctx, a)
 	defer stop()
-	for r, err := range allRecords(ctx, b) {
-		if err != nil {
-			return err
-		}
+	_, err := verifyRecords(ctx, b, nil, func(r *Record) error {
 		want, err, ok := next()
 		if !ok {
 			err = io.ErrUnexpectedEOF
@@ -214,9 +208,10 @@ func sameRecords(ctx context.Context, a, b *openedFile) error {
 		if err != nil {
 			return err
 		}
-		if err := sameRecord(ctx, want, r); err != nil {
-			return located(err, b.path, -1, r.TXID)
-		}
+		return located(sameRecord(ctx, want, r), b.path, -1, r.TXID)
+	})
+	if err != nil {
+		return err
 	}
 	if _, err, ok := next(); ok {
 		return errors.Join(err, located(because(ErrCorrupt, "sealing left out transactions"), b.path, -1, 0))

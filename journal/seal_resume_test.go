@@ -214,3 +214,71 @@ func TestUnsealed(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// swappingFS reads back another file than the one that was sealed.
+type swappingFS struct {
+	durable.FS
+	other string
+}
+
+func (f *swappingFS) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
+	if strings.HasSuffix(name, ".sealing") && flag == os.O_RDONLY {
+		name = f.other
+	}
+	return f.FS.OpenFile(name, flag, perm)
+}
+
+// TestSealIsCompared: a sealed form takes the place of the original only if all of it is in there, and nothing else,
+// however whole it is in itself.
+func TestSealIsCompared(t *testing.T) {
+	w, dir := newWriter(t)
+	add(t, w, 1)
+	flush(t, w)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	const name = "0000000000000001.seg"
+	trail := func(fill func(w *journal.Writer)) string {
+		dir := copyTrail(t, dir)
+		w := lockedWriter(t, dir)
+		fill(w)
+		flush(t, w)
+		if err := w.Rotate(); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	last := func(fill byte, note string) func(w *journal.Writer) {
+		return func(w *journal.Writer) {
+			add(t, w, 3)
+			if _, err := w.Add(journal.Tx{PageSize: 512, PageCount: 9, Sum: sumOf(5), Time: 9000, Note: note}, patch(9, fill), 1, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	large := func(fill byte) func(w *journal.Writer) {
+		return func(w *journal.Writer) {
+			if err := w.AddPart(patch(8, fill), 1); err != nil {
+				t.Fatal(err)
+			}
+			last(3, "")(w)
+		}
+	}
+	for what, c := range map[string]struct{ is, other func(w *journal.Writer) }{
+		"one less":      {last(3, ""), func(w *journal.Writer) { add(t, w, 3) }},
+		"one more":      {func(w *journal.Writer) { add(t, w, 3) }, last(3, "")},
+		"another patch": {last(3, ""), last(4, "")},
+		"another note":  {last(3, ""), last(3, "no")},
+		"another group": {large(1), large(2)},
+	} {
+		other := trail(c.other)
+		seal(t, other, 1)
+		dir := trail(c.is)
+		before := readFile(t, filepath.Join(dir, name))
+		_, err := journal.Seal(t.Context(), dir, &journal.WriterOptions{FS: &swappingFS{durable.OS, filepath.Join(other, name)}})
+		if err == nil || !bytes.Equal(readFile(t, filepath.Join(dir, name)), before) {
+			t.Errorf("%s: sealed with error %v", what, err)
+		}
+		seal(t, dir, 1)
+	}
+}

@@ -52,7 +52,12 @@ func (s *segmentSummary) leadsTo(next *fileHeader) bool {
 // verifySegment reads every byte of a segment: checksums, chain, that each record continues the one before,
 // that patches can be decoded, and that the footer is what the blocks say. progress is told of bytes read.
 func verifySegment(ctx context.Context, o *openedFile, progress func(n int64)) (*segmentSummary, error) {
-	v := verifier{o: o, c: recordCursor{ctx: ctx}, progress: progress}
+	return verifyRecords(ctx, o, progress, nil)
+}
+
+// verifyRecords is verifySegment that shows each record, which is valid until the next, to a function if there is one.
+func verifyRecords(ctx context.Context, o *openedFile, progress func(n int64), each func(*Record) error) (*segmentSummary, error) {
+	v := verifier{o: o, c: recordCursor{ctx: ctx}, progress: progress, each: each}
 	v.index.begin(&o.hdr)
 	w := &v.c.w
 	w.path, w.st, w.known, w.whole = o.path, o.hdr.before, true, true
@@ -94,6 +99,7 @@ type verifier struct {
 	sum      segmentSummary
 	progress func(n int64)
 	told     int64
+	each     func(*Record) error // nil: nobody looks
 }
 
 func (v *verifier) run() error {
@@ -168,8 +174,24 @@ func (v *verifier) block() error {
 		if err := v.index.record(&r, b); err != nil {
 			return err
 		}
+		if err := v.show(&r, b); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// show has a record looked at.
+func (v *verifier) show(raw *rawRecord, b diff.Body) error {
+	if v.each == nil {
+		return nil
+	}
+	r := &v.c.rec
+	r.Tx, r.body, r.parts = raw.tx(), b, partReader{parts: raw.parts}
+	if raw.parts.count > 0 {
+		r.parts = v.c.groups(v.o, r.First(), raw.parts)
+	}
+	return v.each(r)
 }
 
 // footer compares the footer with what the blocks say, and the chain that it carries.
