@@ -16,7 +16,7 @@ import (
 // read back and compared with it record by record, and only then renamed over it. It needs no writer lock, may
 // run beside writers and readers, in any process, and can be stopped at any point: the old file stays until
 // the new one is whole, and the next Seal goes on with what is written of it. It returns how many it sealed.
-// ErrLocked when another Seal or Prune is running. Of o, FS and Mode count.
+// ErrLocked when another Seal or Prune is running. Of o, FS, Mode and SealFast count.
 //
 // On Windows a segment that somebody has open cannot be replaced: the error is returned, and the next Seal
 // tries again.

@@ -27,12 +27,15 @@ func resumeSealing(ctx context.Context, o *WriterOptions, src *openedFile, path 
 	hdr.flags |= flagSealed
 	hdr.chain = chain
 	s := &sealer{head: make([]byte, fileHeaderSize)}
+	if o.SealFast {
+		s.effort = compressFast
+	}
 	hdr.put(s.head)
 	out, err := openSealed(o.FS, path, o.Mode, 0)
 	if err != nil {
 		return nil, err
 	}
-	s.out, out.chain = out, sha256.Sum256(s.head)
+	s.out, out.chain, out.effort = out, sha256.Sum256(s.head), s.effort
 	s.index.begin(&hdr)
 	size, err := out.f.Size()
 	if err == nil && size > fileHeaderSize {

@@ -282,3 +282,22 @@ func TestSealIsCompared(t *testing.T) {
 		seal(t, dir, 1)
 	}
 }
+
+// TestSealFast: what is sealed in less time is the same trail, whoever takes it up after it was stopped.
+func TestSealFast(t *testing.T) {
+	raw := unsealed(t)
+	want := copyTrail(t, raw)
+	seal(t, want, 2)
+	for _, began := range []int{0, 5, 14} {
+		dir := copyTrail(t, raw)
+		if began > 0 && sealFor(t, dir, began) {
+			t.Fatal("sealing was through before it was stopped")
+		}
+		if n, err := journal.Seal(t.Context(), dir, &journal.WriterOptions{SealFast: true}); n != 2 || err != nil {
+			t.Fatal(n, err)
+		}
+		tr := openTrail(t, dir)
+		verify(t, tr)
+		sameTrail(t, openTrail(t, want), tr)
+	}
+}

@@ -34,7 +34,7 @@ type compression uint8
 const (
 	compressNot     compression = iota
 	compressDefault             // sealing
-	compressFast                // shipping: beside the writer, a third faster, and 5 % longer until it is merged
+	compressFast                // shipping, and sealing what is watched: beside the writer, a third faster, and 5 % longer until it is merged
 	compressBest                // folding: done once, in the background, and kept for long
 )
 

@@ -13,6 +13,7 @@ const (
 	passiveFrames = 1000 // frames to copy from which a checkpoint runs, SQLite's own default
 	holdFrames    = 4000 // frames in the WAL from which commits wait for one, so that the WAL can begin anew
 	roleParam     = "pagetrail_role"
+	roleWatcher   = "watcher" // a Watcher's connection
 )
 
 // connect is called for each new connection of the process: one whose database

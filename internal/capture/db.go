@@ -24,6 +24,7 @@ type Options struct {
 	Dir       string      // the trail; default the database's path + Suffix
 	Mode      fs.FileMode // of the trail's files; default the database's
 	SealBytes int64       // the tail is sealed when larger; default of journal
+	SealFast  bool        // as in journal
 	// ByPath says that the database and its WAL can be read by opening their
 	// paths through FS, as with the operating system's VFS. Then encoding of
 	// WAL transactions runs beside the writer; else within its commit.

@@ -49,7 +49,7 @@ func (s *sealing) begin(db *DB, own bool) {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop, s.done, s.patient = stop, make(chan struct{}), !own
 	dir, log := db.opt.Dir, db.opt.Log
-	o := &journal.WriterOptions{FS: db.opt.FS, Mode: db.opt.Mode}
+	o := &journal.WriterOptions{FS: db.opt.FS, Mode: db.opt.Mode, SealFast: db.opt.SealFast}
 	go func() {
 		defer close(s.done)
 		defer stop()
