@@ -27,12 +27,10 @@ type pageRun struct{ first, end, unit uint32 }
 const pageRunSize = 12
 
 // appendPageIndex encodes the index, ascending by page: for each entry the gap from the end of the one
-// before, the number of pages less one, the number of units, and the gaps between these. It sorts runs. The
-// result is empty when there are no runs, or when it would be too long.
+// before, the number of pages less one, the number of units, and the gaps between these. It sorts runs, which come
+// in the order of units. The result is empty when there are no runs, or when it would be too long.
 func appendPageIndex(b []byte, runs []pageRun) []byte {
-	slices.SortFunc(runs, func(a, b pageRun) int {
-		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(a.unit, b.unit))
-	})
+	sortRuns(runs)
 	var e indexEncoder
 	var active []pageRun // those that reach over at, by unit
 	for at := uint32(0); len(runs) > 0 || len(active) > 0; {
@@ -60,6 +58,43 @@ func appendPageIndex(b []byte, runs []pageRun) []byte {
 	}
 	e.flush()
 	return append(b, e.b...)
+}
+
+// radixRuns is how many runs are sorted with as much memory as they take themselves.
+const radixRuns = 64 << 10
+
+// sortRuns sorts runs by page, then by unit, in whose order they come: so it is enough to keep that where pages are the
+// same. The runs of a batch are sorted byte by byte, which takes a tenth of the time of comparing them.
+func sortRuns(runs []pageRun) {
+	if len(runs) > radixRuns {
+		slices.SortFunc(runs, func(a, b pageRun) int {
+			return cmp.Compare(uint64(a.first)<<32|uint64(a.unit), uint64(b.first)<<32|uint64(b.unit))
+		})
+		return
+	}
+	used := uint32(0)
+	for _, r := range runs {
+		used |= r.first
+	}
+	from, to, swapped := runs, make([]pageRun, len(runs)), false
+	for shift := 0; used>>shift > 0; shift += 8 {
+		var at [257]int // at[b]: where the next one with byte b goes
+		for _, r := range from {
+			at[r.first>>shift&0xff+1]++
+		}
+		for b := range 256 {
+			at[b+1] += at[b]
+		}
+		for _, r := range from {
+			b := r.first >> shift & 0xff
+			to[at[b]] = r
+			at[b]++
+		}
+		from, to, swapped = to, from, !swapped
+	}
+	if swapped {
+		copy(runs, from)
+	}
 }
 
 // indexEncoder joins neighbouring entries of the same units.
