@@ -64,7 +64,8 @@ func appendPageIndex(b []byte, runs []pageRun) []byte {
 const radixRuns = 64 << 10
 
 // sortRuns sorts runs by page, then by unit, in whose order they come: so it is enough to keep that where pages are the
-// same. The runs of a batch are sorted byte by byte, which takes a tenth of the time of comparing them.
+// same. The runs of a batch are sorted byte by byte, with which the index takes a third of the
+// time that it took with comparing them.
 func sortRuns(runs []pageRun) {
 	if len(runs) > radixRuns {
 		slices.SortFunc(runs, func(a, b pageRun) int {
