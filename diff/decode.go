@@ -12,6 +12,7 @@ type Decoder struct {
 	pageSize int
 	pages    []PageRef
 	window   [][]byte // during Decode: the old pages that take part
+	parts    parts
 }
 
 // Load parses and checks a body in full, so that Decode cannot fail. It keeps
