@@ -16,6 +16,12 @@ import (
 // the base are decoded, hashed and written by all cores. The checksum must be
 // the one that the base states; after an error the state is unusable.
 func (s *State) Load(ctx context.Context, base *journal.BaseReader) error {
+	return s.load(ctx, base, nil)
+}
+
+// load is Load. If there are transactions ahead, what is in the file then has
+// their early patches, and they have to be replayed next.
+func (s *State) load(ctx context.Context, base *journal.BaseReader, a *ahead) error {
 	if s.err != nil {
 		return s.err
 	}
@@ -30,6 +36,11 @@ func (s *State) Load(ctx context.Context, base *journal.BaseReader) error {
 	}
 	size := int64(info.PageCount) * int64(info.PageSize)
 	put := func(first uint32, pages []byte) error {
+		if a != nil {
+			if err := a.apply(first, pages); err != nil {
+				return err
+			}
+		}
 		if allZero(pages) {
 			return nil // stays a hole
 		}
@@ -48,6 +59,9 @@ func (s *State) Load(ctx context.Context, base *journal.BaseReader) error {
 	}
 	s.cache.size = size
 	s.tx, s.sum = tx, sum
+	if a != nil {
+		a.loaded()
+	}
 	return nil
 }
 

@@ -15,7 +15,7 @@
 // # How a state comes about
 //
 //	nearest base at or before the target ──► pages      (all cores, blocks independent)
-//	     or the empty database                 │
+//	     or the empty database                 │        with the patches that need no other page
 //	transactions after it, up to the target ──► patches  (one goroutine reads, another applies)
 //	                                           │
 //	               temporary file ──► read back and hashed ──► synced, renamed
@@ -38,8 +38,9 @@
 //     trail's own database and the trail itself not even then. What fails or is
 //     cancelled leaves nothing behind.
 //   - Memory is bounded whatever the size of the database: the page cache
-//     ([Options.CacheBytes], 32 MiB unless told otherwise) and one group of
-//     patches at a time.
+//     ([Options.CacheBytes], 32 MiB unless told otherwise), one group of
+//     patches at a time, and while a base is loaded, before there is anything
+//     in the cache, 40 MiB of the patches that follow it.
 //
 // [Verify] is the same work for a whole trail, without an output: every byte
 // of every file, and every checksum of every transaction.

@@ -164,12 +164,7 @@ func Restore(ctx context.Context, trail *journal.Trail, target Target, o *Option
 // then while it is being synced.
 func (s *State) restore(ctx context.Context, trail *journal.Trail, plan Plan) (Result, error) {
 	s.source = trail.Dir()
-	if plan.Base != nil {
-		if err := s.loadFrom(ctx, trail, plan.Base.TXID); err != nil {
-			return Result{}, err
-		}
-	}
-	if err := s.replay(ctx, trail, plan.Tx.TXID, Progress{BytesTotal: plan.PatchBytes}); err != nil {
+	if err := s.reach(ctx, trail, plan); err != nil {
 		return Result{}, err
 	}
 	if err := s.Flush(ctx); err != nil {
@@ -208,6 +203,28 @@ func (s *State) restore(ctx context.Context, trail *journal.Trail, plan Plan) (R
 		PageCount: tx.PageCount,
 		Size:      s.Size(),
 	}, nil
+}
+
+// reach makes the state that of a plan's target.
+func (s *State) reach(ctx context.Context, trail *journal.Trail, plan Plan) error {
+	progress, to := Progress{BytesTotal: plan.PatchBytes}, plan.Tx.TXID
+	if plan.Base == nil {
+		return s.replay(ctx, trail, to, progress)
+	}
+	base, err := trail.OpenBase(plan.Base.TXID)
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	a, err := gather(ctx, trail, base.Info(), to)
+	if err != nil {
+		return err
+	}
+	if err := s.load(ctx, base, a); err != nil {
+		return err
+	}
+	s.ahead = a
+	return s.replay(ctx, trail, to, progress)
 }
 
 func (s *State) loadFrom(ctx context.Context, bases BaseSource, id journal.TXID) error {

@@ -66,6 +66,7 @@ type State struct {
 
 	applied  func(journal.TXID) error // after each transaction, if set
 	current  change                   // being applied, between the batches of a stream
+	ahead    *ahead                   // what of the next transactions has been applied; nil: nothing
 	dec      diff.Decoder
 	old, out [][]byte // for dec
 	pending  []pendingPage

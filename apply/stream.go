@@ -213,9 +213,14 @@ func (s *State) applyBatch(ctx context.Context, b *batch) error {
 			if *c, err = s.begin(ctx, step.tx); err != nil {
 				return err
 			}
+			s.ahead.begun(c)
 		}
 		if step.group {
-			if err := s.group(ctx, c, step.body); err != nil {
+			body, err := s.ahead.rest(c, step.body)
+			if err != nil {
+				return s.fail(corrupt(s.name(), c.tx.TXID, err))
+			}
+			if err := s.group(ctx, c, body); err != nil {
 				return err
 			}
 		}
@@ -246,6 +251,7 @@ func (s *State) replay(ctx context.Context, trail *journal.Trail, to journal.TXI
 		s.progress.report(p, s.tx.TXID == to)
 		return err
 	})
+	s.ahead = nil
 	if err == nil && s.tx.TXID != to {
 		err = &journal.Error{Path: trail.Dir(), Offset: -1, TXID: s.tx.TXID + 1, Err: fmt.Errorf("ends before transaction %d: %w", to, journal.ErrGap)}
 	}
