@@ -18,7 +18,7 @@ var (
 	fastEncoders = newEncoders(zstd.SpeedFastest)
 	bestEncoders = newEncoders(zstd.SpeedBestCompression)
 	decoders     = sync.Pool{New: func() any {
-		// The cap limit makes the decoder stop at the length that the block states.
+		// The cap limit makes the decoder stop at the length that the block states, or just after it.
 		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecodeAllCapLimit(true),
 			zstd.WithDecoderMaxMemory(maxStreams))
 		if err != nil {
@@ -78,14 +78,18 @@ func compressed(dst, src []byte, level compression) []byte {
 	return dst
 }
 
+// slack is room after what is decoded. With it the decoder copies 16 bytes at a time up to the end of each of its blocks,
+// of which a block of ours is few.
+const slack = 16
+
 // decompress decodes src, which must give exactly n bytes, into buf, growing it when it is too small.
 func decompress(buf, src []byte, n int) ([]byte, error) {
 	if cap(buf) < n {
-		buf = make([]byte, 0, n)
+		buf = make([]byte, 0, n+slack)
 	}
 	d := decoders.Get().(*zstd.Decoder)
 	defer decoders.Put(d)
-	out, err := d.DecodeAll(src, buf[:0:n])
+	out, err := d.DecodeAll(src, buf[:0:min(n+slack, cap(buf))])
 	if err != nil {
 		return buf, because(ErrCorrupt, "zstd: %v", err)
 	}
