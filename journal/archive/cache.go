@@ -25,7 +25,11 @@ type cache struct {
 	blocks map[blockKey]*block // under mu
 	recent list.List           // of *block, the most recently used first; only those fetched; under mu
 	bytes  int64               // of those; under mu
+	spare  [][]byte            // under mu; memory of pieces let go, each of blockBytes
 }
+
+// spareBlocks is how many pieces of memory wait for their next use at most.
+const spareBlocks = 4
 
 type blockKey struct {
 	key string
@@ -40,10 +44,28 @@ type block struct {
 	size int64 // of the whole object
 	err  error
 	elem *list.Element // under the cache's mu
+	uses int           // under the cache's mu: those who wait for it or read it; its memory is theirs
+	gone bool          // under the cache's mu: let go
 }
 
-// get returns piece no of an object, and the size of the whole.
+// copy copies from piece no of an object, beginning at off, and returns how much, and the size of the whole.
+func (c *cache) copy(p []byte, key string, no, off int64) (int, int64, error) {
+	b := c.hold(key, no)
+	defer c.release(b)
+	if b.err != nil {
+		return 0, b.size, b.err
+	}
+	return copy(p, b.data[min(off, int64(len(b.data))):]), b.size, nil
+}
+
+// get returns piece no of an object, to keep, and the size of the whole.
 func (c *cache) get(key string, no int64) ([]byte, int64, error) {
+	b := c.hold(key, no) // for good: the memory is the caller's too
+	return b.data, b.size, b.err
+}
+
+// hold returns piece no of an object, which the caller releases.
+func (c *cache) hold(key string, no int64) *block {
 	at := blockKey{key, no}
 	c.mu.Lock()
 	b, ok := c.blocks[at]
@@ -57,15 +79,48 @@ func (c *cache) get(key string, no int64) ([]byte, int64, error) {
 		b = &block{at: at, done: make(chan struct{})}
 		c.blocks[at] = b
 	}
+	b.uses++
 	c.mu.Unlock()
 	if ok {
 		<-b.done
-		return b.data, b.size, b.err
+		return b
 	}
 	b.data, b.size, b.err = c.fetch(key, no)
 	c.keep(b)
 	close(b.done)
-	return b.data, b.size, b.err
+	return b
+}
+
+// release gives a piece back; the last to do so gives back the memory of one that was let go.
+func (c *cache) release(b *block) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b.uses--
+	c.recycle(b)
+}
+
+// recycle keeps the memory of a piece that nobody can read any more: a restore reads a whole base through here, and as
+// garbage that would take more memory than the pieces do. Called under mu.
+func (c *cache) recycle(b *block) {
+	if b.gone && b.uses == 0 && cap(b.data) == blockBytes && len(c.spare) < spareBlocks {
+		c.spare = append(c.spare, b.data[:0])
+		b.data = nil
+	}
+}
+
+// memory returns room for a piece of n bytes.
+func (c *cache) memory(n int64) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := len(c.spare) - 1; i >= 0 && n > blockBytes/2 {
+		b := c.spare[i]
+		c.spare = c.spare[:i]
+		return b[:n]
+	}
+	if n > blockBytes/2 {
+		return make([]byte, n, blockBytes)
+	}
+	return make([]byte, n)
 }
 
 // ahead is told of a piece of an object of that size that is about to be read, and fetches it and what comes after it
@@ -132,7 +187,7 @@ func (c *cache) fetchRun(run []*block) {
 func (c *cache) fetchAhead(key string, no int64) {
 	if !c.has(key, no) {
 		c.fetching.Go(func() {
-			_, _, _ = c.get(key, no) // whoever needs it gets the error then
+			c.release(c.hold(key, no)) // whoever needs it gets the error then
 		})
 	}
 }
@@ -158,6 +213,8 @@ func (c *cache) keep(b *block) {
 		old := c.recent.Remove(c.recent.Back()).(*block)
 		c.bytes -= int64(len(old.data))
 		delete(c.blocks, old.at)
+		old.gone = true
+		c.recycle(old)
 	}
 }
 
@@ -173,7 +230,7 @@ func (c *cache) fetch(key string, no int64) ([]byte, int64, error) {
 
 // read takes the piece that body is at, of an object of that size.
 func (c *cache) read(body io.Reader, at blockKey, size int64) ([]byte, error) {
-	data := make([]byte, max(min(blockBytes, size-at.no*blockBytes), 0))
+	data := c.memory(max(min(blockBytes, size-at.no*blockBytes), 0))
 	if _, err := io.ReadFull(body, data); err != nil {
 		return nil, &objstore.Error{Op: objstore.OpGet, Store: "archive", Key: at.key, Err: err}
 	}

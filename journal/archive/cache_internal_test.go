@@ -34,14 +34,15 @@ func TestAheadInRuns(t *testing.T) {
 		failed := 0
 		for no := int64(0); no < pieces; {
 			c.ahead("k", no, int64(len(want)))
-			data, _, err := c.get("k", no)
+			data := make([]byte, blockBytes)
+			n, _, err := c.copy(data, "k", no, 0)
 			if err != nil {
 				if failed++; !errors.Is(err, objstore.ErrInjected) || failed > 8 {
 					t.Fatal(err)
 				}
 				continue
 			}
-			got = append(got, data...)
+			got = append(got, data[:n]...)
 			no++
 		}
 		c.fetching.Wait()

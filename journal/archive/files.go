@@ -336,7 +336,7 @@ func (o *object) ReadAt(p []byte, off int64) (int, error) {
 			return n, io.EOF
 		}
 		o.cache.ahead(o.key, at/blockBytes, o.size)
-		data, size, err := o.cache.get(o.key, at/blockBytes)
+		m, size, err := o.cache.copy(p[n:], o.key, at/blockBytes, at%blockBytes)
 		if err != nil {
 			return n, err
 		}
@@ -346,7 +346,7 @@ func (o *object) ReadAt(p []byte, off int64) (int, error) {
 				Err: fmt.Errorf("%d bytes became %d while it was read: %w", o.size, size, journal.ErrCorrupt),
 			}
 		}
-		n += copy(p[n:], data[at%blockBytes:])
+		n += m
 	}
 	return n, nil
 }
