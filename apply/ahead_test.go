@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/pagetrail/pagetrail/apply"
@@ -81,7 +84,7 @@ func TestAhead(t *testing.T) {
 				b.rotate(true)
 			}
 			trail := openTrail(t, b.dir)
-			for id := 1; id < len(images); id += 17 {
+			for id := 1; id < len(images); id += 5 {
 				got, _ := hydrated(t, trail, filepath.Join(t.TempDir(), "out.db"), apply.AtTXID(journal.TXID(id)))
 				if !bytes.Equal(got, images[id].bytes()) {
 					t.Fatalf("seed %d, sealed %v: transaction %d differs", seed, sealed, id)
@@ -186,5 +189,77 @@ func TestAheadWrongSum(t *testing.T) {
 	}
 	if left := names(t, dir); !slices.Equal(left, nil) {
 		t.Errorf("left %q", left)
+	}
+}
+
+// flips is a file system that turns one bit of the first writes to files, one
+// for each file made.
+type flips struct {
+	durable.FS
+	left int
+}
+
+type flipsFile struct {
+	durable.File
+	mu   sync.Mutex
+	todo bool
+}
+
+func (f *flips) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
+	file, err := f.FS.OpenFile(name, flag, perm)
+	if err != nil || flag&os.O_CREATE == 0 {
+		return file, err
+	}
+	f.left--
+	return &flipsFile{File: file, todo: f.left >= 0}, nil
+}
+
+func (f *flipsFile) WriteAt(b []byte, off int64) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.todo {
+		f.todo = false
+		b = bytes.Clone(b)
+		b[len(b)-1] ^= 1
+	}
+	return f.File.WriteAt(b, off)
+}
+
+// TestAstray: where early patches end in another state, all is done again in
+// the order of transactions. What then is wrong is said; and where there are no
+// early patches nothing is done twice.
+func TestAstray(t *testing.T) {
+	b, images := moved(t, 2, 40)
+	b.close()
+	trail := openTrail(t, b.dir)
+	defer trail.Close()
+	last := images[len(images)-1].bytes()
+	for name, hydrate := range map[string]func(out string, target apply.Target, o *apply.Options) ([]byte, apply.Result, error){
+		"file": func(out string, target apply.Target, o *apply.Options) ([]byte, apply.Result, error) {
+			result, err := apply.Hydrate(t.Context(), trail, out, target, o)
+			got, _ := os.ReadFile(out)
+			return got, result, err
+		},
+		"stream": func(_ string, target apply.Target, o *apply.Options) ([]byte, apply.Result, error) {
+			var got bytes.Buffer
+			result, err := apply.HydrateTo(t.Context(), trail, &got, target, o)
+			return got.Bytes(), result, err
+		},
+	} {
+		for bad := range 3 {
+			dir := t.TempDir()
+			got, result, err := hydrate(filepath.Join(dir, "out.db"), apply.Latest(), &apply.Options{FS: &flips{FS: durable.OS, left: bad}, TempDir: dir})
+			if bad < 2 && (err != nil || result.Again != (bad == 1) || !bytes.Equal(got, last)) {
+				t.Errorf("%s, %d times: done again %v, %v; the bytes are right: %v", name, bad, result.Again, err, bytes.Equal(got, last))
+			}
+			if _, ok := errors.AsType[*apply.MismatchError](err); bad == 2 && (!ok || len(got) > 0 || len(names(t, dir)) > 0) {
+				t.Errorf("%s, twice: %v, %d bytes, left %q", name, err, len(got), names(t, dir))
+			}
+		}
+		dir := t.TempDir()
+		_, _, err := hydrate(filepath.Join(dir, "out.db"), apply.AtTXID(1), &apply.Options{FS: &flips{FS: durable.OS, left: 1}, TempDir: dir})
+		if _, ok := errors.AsType[*apply.MismatchError](err); !ok {
+			t.Errorf("%s, the base alone: %v", name, err)
+		}
 	}
 }

@@ -240,6 +240,9 @@ func hydrated(t fataler, trail *journal.Trail, out string, target apply.Target) 
 	if err != nil {
 		t.Fatalf("hydrate %v: %v", target, err)
 	}
+	if result.Again {
+		t.Fatalf("hydrate %v: early patches led astray", target)
+	}
 	b, err := os.ReadFile(out)
 	if err != nil {
 		t.Fatal(err)

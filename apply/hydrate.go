@@ -65,6 +65,11 @@ type Result struct {
 	PageSize  int
 	PageCount uint32
 	Size      int64
+	// Again says that applying patches early led elsewhere than the trail says,
+	// and that applying all of them in the order of transactions did not. The
+	// output is as good as any; but it is a fault of this package, or of the
+	// machine, and worth a report.
+	Again bool
 	// Elapsed is the time that the work took.
 	Elapsed time.Duration
 }
@@ -91,14 +96,24 @@ func Hydrate(ctx context.Context, trail *journal.Trail, out string, target Targe
 	if err != nil {
 		return Result{Plan: plan}, err
 	}
+	result, err := attempt(func(early bool) (Result, error) { return hydrate(ctx, trail, out, plan, &opt, early) })
+	if err != nil {
+		return Result{Plan: plan}, err
+	}
+	result.Elapsed = time.Since(start)
+	return result, nil
+}
+
+// hydrate carries out a plan for Hydrate.
+func hydrate(ctx context.Context, trail *journal.Trail, out string, plan Plan, opt *Options, early bool) (Result, error) {
 	file, err := createTemp(opt.FS, filepath.Dir(out), "."+filepath.Base(out)+"-", opt.Mode)
 	if err != nil {
-		return Result{Plan: plan}, outputError(out, "cannot be made", err)
+		return Result{}, outputError(out, "cannot be made", err)
 	}
 	s := newState(file, StateOptions{FS: opt.FS, CacheBytes: opt.CacheBytes, Bases: trail})
 	s.progress = newMeter(opt.Progress)
 	s.syncEarly()
-	result, err := s.restore(ctx, trail, plan)
+	result, err := s.restore(ctx, trail, plan, early)
 	if e := s.Close(); err == nil {
 		err = e
 	}
@@ -107,12 +122,26 @@ func Hydrate(ctx context.Context, trail *journal.Trail, out string, target Targe
 	} else if e := opt.FS.Remove(file.Name()); e != nil {
 		err = fmt.Errorf("%w (and the temporary file %s is left behind: %v)", err, file.Name(), e)
 	}
-	if err != nil {
-		return Result{Plan: plan}, err
-	}
-	result.Elapsed = time.Since(start)
-	return result, nil
+	return result, err
 }
+
+// attempt restores with early patches, and in the order of transactions if
+// that leads elsewhere: whether the trail is damaged, and where, is said by
+// what does not depend on anything clever.
+func attempt(restore func(early bool) (Result, error)) (Result, error) {
+	result, err := restore(true)
+	if _, ok := errors.AsType[*astrayError](err); !ok {
+		return result, err
+	}
+	result, err = restore(false)
+	result.Again = err == nil
+	return result, err
+}
+
+// astrayError is an error that early patches may be to blame for.
+type astrayError struct{ error }
+
+func (e *astrayError) Unwrap() error { return e.error }
 
 // HydrateTo streams the database of target to w. It goes through a scratch
 // file, so that the first byte is written only when all have been checked.
@@ -145,14 +174,20 @@ func Restore(ctx context.Context, trail *journal.Trail, target Target, o *Option
 	if err != nil {
 		return nil, Result{Plan: plan}, err
 	}
-	s, err := OpenState(&StateOptions{FS: opt.FS, Dir: opt.TempDir, CacheBytes: opt.CacheBytes, Bases: trail})
+	var s *State
+	result, err := attempt(func(early bool) (Result, error) {
+		var err error
+		if s, err = OpenState(&StateOptions{FS: opt.FS, Dir: opt.TempDir, CacheBytes: opt.CacheBytes, Bases: trail}); err != nil {
+			return Result{}, err
+		}
+		s.progress = newMeter(opt.Progress)
+		result, err := s.restore(ctx, trail, plan, early)
+		if err != nil {
+			s.Close()
+		}
+		return result, err
+	})
 	if err != nil {
-		return nil, Result{Plan: plan}, err
-	}
-	s.progress = newMeter(opt.Progress)
-	result, err := s.restore(ctx, trail, plan)
-	if err != nil {
-		s.Close()
 		return nil, Result{Plan: plan}, err
 	}
 	s.told = opt.Changed
@@ -161,10 +196,41 @@ func Restore(ctx context.Context, trail *journal.Trail, target Target, o *Option
 }
 
 // restore carries out a plan on a new state, and checks what is in the file
-// then while it is being synced.
-func (s *State) restore(ctx context.Context, trail *journal.Trail, plan Plan) (Result, error) {
+// then while it is being synced; early allows patches to be applied with the
+// base.
+func (s *State) restore(ctx context.Context, trail *journal.Trail, plan Plan, early bool) (Result, error) {
 	s.source = trail.Dir()
-	if err := s.reach(ctx, trail, plan); err != nil {
+	if plan.Base == nil {
+		return s.carryOut(ctx, trail, plan, nil, nil)
+	}
+	base, err := trail.OpenBase(plan.Base.TXID)
+	if err != nil {
+		return Result{}, err
+	}
+	defer base.Close()
+	if !early {
+		return s.carryOut(ctx, trail, plan, base, nil)
+	}
+	a, err := gather(ctx, trail, base.Info(), plan.Tx.TXID)
+	if err != nil {
+		return Result{}, err
+	}
+	result, err := s.carryOut(ctx, trail, plan, base, a)
+	if a.last > plan.Base.TXID && (errors.Is(err, journal.ErrCorrupt) || errors.Is(err, journal.ErrDiverged)) {
+		err = &astrayError{err}
+	}
+	return result, err
+}
+
+// carryOut goes from a base, nil for the empty database, to the target.
+func (s *State) carryOut(ctx context.Context, trail *journal.Trail, plan Plan, base *journal.BaseReader, a *ahead) (Result, error) {
+	if base != nil {
+		if err := s.load(ctx, base, a); err != nil {
+			return Result{}, err
+		}
+		s.ahead = a
+	}
+	if err := s.replay(ctx, trail, plan.Tx.TXID, Progress{BytesTotal: plan.PatchBytes}); err != nil {
 		return Result{}, err
 	}
 	if err := s.Flush(ctx); err != nil {
@@ -203,28 +269,6 @@ func (s *State) restore(ctx context.Context, trail *journal.Trail, plan Plan) (R
 		PageCount: tx.PageCount,
 		Size:      s.Size(),
 	}, nil
-}
-
-// reach makes the state that of a plan's target.
-func (s *State) reach(ctx context.Context, trail *journal.Trail, plan Plan) error {
-	progress, to := Progress{BytesTotal: plan.PatchBytes}, plan.Tx.TXID
-	if plan.Base == nil {
-		return s.replay(ctx, trail, to, progress)
-	}
-	base, err := trail.OpenBase(plan.Base.TXID)
-	if err != nil {
-		return err
-	}
-	defer base.Close()
-	a, err := gather(ctx, trail, base.Info(), to)
-	if err != nil {
-		return err
-	}
-	if err := s.load(ctx, base, a); err != nil {
-		return err
-	}
-	s.ahead = a
-	return s.replay(ctx, trail, to, progress)
 }
 
 func (s *State) loadFrom(ctx context.Context, bases BaseSource, id journal.TXID) error {

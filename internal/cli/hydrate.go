@@ -259,6 +259,9 @@ func (o *hydrateOptions) tell(env *Env, t *openedTrail, r apply.Result) {
 		f.add("size", "%s, %s of %d bytes", ui.Bytes(r.Size), ui.Plural(r.PageCount, "page", "pages"), r.PageSize)
 	}
 	f.add("checked", "checksum %s", r.Position.Sum)
+	if r.Again {
+		f.styled(ui.Warn, "again", "the shorter way led to another state, and only going by the order of transactions to this one: please report it")
+	}
 	from := "the empty database"
 	if r.Base != nil {
 		from = fmt.Sprintf("the base of %d", r.Base.TXID)
