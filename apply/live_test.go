@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -115,6 +116,38 @@ func TestVerifyWhilePruning(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.close()
+	}
+}
+
+// TestLostAfterBase: transactions that follow a base and are gone are lost, and
+// not taken for pruned, though everything before them is gone too.
+func TestLostAfterBase(t *testing.T) {
+	b, _ := sample(t, 8)
+	b.base(b.state, false)
+	b.rotate(true)
+	next := b.state.clone()
+	for i := range 8 {
+		if i == 4 {
+			b.base(b.state, false)
+			b.rotate(true)
+		}
+		next = mutated(next, byte('0'+i))
+		b.commit(next, journal.Ordinary)
+	}
+	b.close()
+	trail := openTrail(t, b.dir)
+	defer trail.Close()
+	if _, err := trail.Segments(); err != nil { // which it still believes to be there
+		t.Fatal(err)
+	}
+	for _, name := range []string{"0000000000000001.seg", "0000000000000009.seg"} {
+		if err := os.Remove(filepath.Join(b.dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report, err := apply.Verify(t.Context(), trail, nil)
+	if !errors.Is(err, journal.ErrGap) || len(report.Problems) != 1 || report.Problems[0].TXID != 9 {
+		t.Errorf("transactions 9 to 12 are gone: %v, %+v", err, report.Problems)
 	}
 }
 

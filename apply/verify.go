@@ -121,7 +121,8 @@ func Verify(ctx context.Context, trail *journal.Trail, o *VerifyOptions) (Report
 }
 
 // forget takes back the problems that are none: what was missing and was
-// pruned meanwhile.
+// pruned meanwhile. Prune removes older bases before the segments that they
+// lead to, so what is missing after a base that is there was lost.
 func (v *verifier) forget(ctx context.Context) error {
 	if err := v.trail.Refresh(); err != nil {
 		return v.blame(ctx, err)
@@ -135,8 +136,10 @@ func (v *verifier) forget(ctx context.Context) error {
 		return v.blame(ctx, err)
 	}
 	v.report.Problems = slices.DeleteFunc(v.report.Problems, func(p Problem) bool {
-		return errors.Is(p.Err, journal.ErrGap) && len(segments) > 0 && segments[0].First > p.TXID ||
-			errors.Is(p.Err, journal.ErrNotFound) && len(bases) > 0 && bases[0].TXID > p.TXID
+		if p.TXID == 0 || len(bases) == 0 || bases[0].TXID <= p.TXID {
+			return false
+		}
+		return errors.Is(p.Err, journal.ErrNotFound) || errors.Is(p.Err, journal.ErrGap) && len(segments) > 0 && segments[0].First > p.TXID
 	})
 	return nil
 }
