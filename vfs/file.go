@@ -84,6 +84,7 @@ type mainFile struct {
 	conn         *capture.Conn
 	vfs          *captureVFS
 	path         string
+	wal          *walFile      // nil: not open
 	checkpointer *checkpointer // nil: none
 	remote       *remote       // nil: commits do not wait for anybody
 	sqlite       *sqlite3.Conn // the connection that opened it; nil: it did not say
@@ -94,12 +95,22 @@ var (
 	_ sqlitevfs.FileSync           = (*mainFile)(nil)
 	_ sqlitevfs.FileCommitPhaseTwo = (*mainFile)(nil)
 	_ sqlitevfs.FileCheckpoint     = (*mainFile)(nil)
+	_ sqlitevfs.FileSharedMemory   = (*mainFile)(nil)
 )
 
 // SetDB is told the connection, and forwards it.
 func (f *mainFile) SetDB(db any) {
 	f.sqlite, _ = db.(*sqlite3.Conn)
 	f.wrapped.SetDB(db)
+}
+
+// SharedMemory is asked for the instance beneath before every operation on the
+// wal-index: before a lock of it is given up above all.
+func (f *mainFile) SharedMemory() sqlitevfs.SharedMemory {
+	if f.wal != nil {
+		f.wal.frames.indexOperation()
+	}
+	return f.wrapped.SharedMemory()
 }
 
 func (f *mainFile) Close() (err error) {

@@ -143,7 +143,11 @@ func (v *captureVFS) openWAL(name *sqlitevfs.Filename, flags sqlitevfs.OpenFlag)
 		return nil, flags, err
 	}
 	main.conn.OpenWAL(f)
-	return &walFile{besideFile: f, main: main, frames: frameWriter{f: f.File}}, flags, nil
+	main.wal = &walFile{besideFile: f, main: main, frames: frameWriter{f: f.File}}
+	if v.files != nil {
+		main.wal.frames.overtaken = main.conn.Overtaken
+	}
+	return main.wal, flags, nil
 }
 
 // openBeside opens a journal or a WAL. The operating system's VFS creates them

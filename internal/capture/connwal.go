@@ -88,6 +88,23 @@ func (c *Conn) commitFrame(off int64) {
 	c.db.commits.add(frame, commitNote{c.db.now(), c.note})
 }
 
+// Overtaken says whether somebody has committed frame n of the WAL with that
+// salt, or one after it, or begun the WAL anew since.
+func (c *Conn) Overtaken(n uint32, salt [2]uint32) (bool, error) {
+	db := c.db
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	shm := db.files(c.files()).shm
+	if shm == nil {
+		return false, fmt.Errorf("the wal-index %s-shm is not to be had", db.path)
+	}
+	idx, ok := readIndex(shm)
+	if !ok {
+		return false, fmt.Errorf("the wal-index %s-shm is being written, or is damaged", db.path)
+	}
+	return idx.Salt != salt || idx.MxFrame >= n, nil
+}
+
 // beginWAL is called before the header of a WAL generation is written, over
 // the last one's. From then on the old frames are lost, so the trail must have
 // them, durably. The new salts are noted so that any process knows that the

@@ -38,6 +38,8 @@ var mutants = []mutant{
 	{"a full disk is no reason to refuse", "internal/capture/detach.go", "	if db.opt.Full != Detach {", "	if false {", "TestTrailFull"},
 	{"a checkpoint does not end the WAL's keeping", "internal/capture/detach.go", "	db.mu.Lock()\n	defer db.mu.Unlock()\n	db.merge()", "	db.mu.Lock()\n	defer db.mu.Unlock()", "TestTrailFullCheckpoint"},
 	{"a detached trail is aligned", "internal/capture/reconcile.go", "case db.det != nil && db.det.Merged: // 0", "case false:", "TestTrailFullSameState"},
+	{"frames wait across an operation on the wal-index", "vfs/frames.go", "	_ = w.settle()", "", "TestFramesRolledBack"},
+	{"frames that failed are written over another's", "vfs/frames.go", "if err == nil && passed {", "if false {", "TestFramesFail"},
 	{"pages that nobody wrote are zero", "internal/capture/wal.go", "return buf, w.page(no, buf)\n	default", "clear(buf)\n		return buf, nil\n	default", "TestPowerCuts/WAL/OFF"},
 }
 
