@@ -155,16 +155,23 @@ func (f *mainFile) Sync(flags sqlitevfs.SyncFlag) (err error) {
 	if !f.conn.Unsynced() {
 		return f.File.Sync(flags)
 	}
-	trail := make(chan error, 1)
+	return sideBySide(func() error { return f.File.Sync(flags) }, func() error {
+		return sqlError(f.conn.Sync(), sqlite3.IOERR)
+	})
+}
+
+// sideBySide runs both and returns the first one's error, or else the other's.
+func sideBySide(first, second func() error) error {
+	done := make(chan error, 1)
 	go func() {
 		var err error
-		defer func() { trail <- err }()
+		defer func() { done <- err }()
 		defer recovered(&err)
-		err = f.conn.Sync()
+		err = second()
 	}()
-	err = f.File.Sync(flags)
-	if terr := <-trail; err == nil && terr != nil {
-		err = sqlError(terr, sqlite3.IOERR)
+	err := first()
+	if other := <-done; err == nil {
+		err = other
 	}
 	return err
 }
@@ -234,16 +241,20 @@ type besideFile struct {
 	dir   string // to be synced with the first sync, "" when that is done
 }
 
+// Sync syncs the file and, side by side, the directory in which it is new: a file
+// system that keeps a journal of its own then writes that once for both.
 func (f *besideFile) Sync(flags sqlitevfs.SyncFlag) error {
-	if err := f.File.Sync(flags); err != nil {
-		return err
-	}
 	if f.dir == "" {
+		return f.File.Sync(flags)
+	}
+	err := sideBySide(func() error { return f.File.Sync(flags) }, func() error {
+		if err := f.files.SyncDir(f.dir); err != nil {
+			return sqlitevfs.SystemError(err, sqlite3.IOERR_DIR_FSYNC)
+		}
 		return nil
+	})
+	if err == nil {
+		f.dir = ""
 	}
-	if err := f.files.SyncDir(f.dir); err != nil {
-		return sqlitevfs.SystemError(err, sqlite3.IOERR_DIR_FSYNC)
-	}
-	f.dir = ""
-	return nil
+	return err
 }

@@ -16,8 +16,8 @@ var rewrite = flag.Bool("rewrite", false, "write the golden files of testdata/or
 
 // orderOf describes what a disk is asked to do, one line for each operation
 // that changes anything; neighbouring writes to one file are one line. Two
-// syncs side by side are one line in the order of names, since they run in
-// parallel.
+// syncs side by side, of files or directories, are one line in the order of
+// names, since they run in parallel.
 type orderOf struct{ lines []string }
 
 func (o *orderOf) note(line string) { o.lines = append(o.lines, line) }
@@ -38,8 +38,9 @@ func (o *orderOf) op(op crashfs.Op) crashfs.Fault {
 	switch {
 	case op.Kind == crashfs.Write && o.lines[last] == line:
 		return crashfs.Fault{}
-	case op.Kind == crashfs.Sync && strings.HasPrefix(o.lines[last], "  sync "):
-		names := append(strings.Split(strings.TrimPrefix(o.lines[last], "  sync "), " and "), name)
+	case (op.Kind == crashfs.Sync || op.Kind == crashfs.SyncDir) && strings.HasPrefix(o.lines[last], "  sync"):
+		before := strings.TrimPrefix(strings.TrimPrefix(o.lines[last], "  syncdir "), "  sync ")
+		names := append(strings.Split(before, " and "), name)
 		slices.Sort(names)
 		o.lines[last] = "  sync " + strings.Join(names, " and ")
 		return crashfs.Fault{}
