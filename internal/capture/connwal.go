@@ -85,7 +85,7 @@ func (c *Conn) commitFrame(off int64) {
 	}
 	frame := uint32((off-sqlitefile.WALHeaderSize)/int64(sqlitefile.FrameHeaderSize+size)) + 1
 	c.walCommit = frame
-	c.db.commits.add(frame, commitNote{c.db.now(), c.note})
+	c.db.commits.add(commitNote{frame, c.db.now(), c.note})
 }
 
 // Overtaken says whether somebody has committed frame n of the WAL with that

@@ -206,7 +206,7 @@ func (db *DB) missed(note string) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if db.det != nil {
-		db.det.missed(commitNote{db.now(), note})
+		db.det.missed(commitNote{time: db.now(), note: note})
 		db.saveDetachment(false)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"io"
-	"maps"
 	"math"
 	"runtime"
 	"slices"
@@ -33,14 +32,16 @@ type walState struct {
 	index   map[uint32]uint32 // page number to its newest frame up to frame
 	scan    *sqlitefile.WALScanner
 	refs    []frameRef // frames of the commit being read
-	arena   []byte     // their pages, as far as they fit
+	held    []byte     // their pages, as far as they fit, in the scanner's buffer or in the arena
+	arena   []byte     // memory for them when the scanner's buffer is needed for the next
+	moved   bool       // they are there
 	nos     []uint32
 }
 
 // frameRef is a page image in the WAL.
 type frameRef struct {
 	page, frame uint32
-	off         int // in the arena; -1: read it from the WAL
+	off         int // in walState.held; -1: read it from the WAL
 }
 
 // arenaMax bounds the pages kept from the scan; a transaction with more has
@@ -61,9 +62,8 @@ func (s *walState) begin(hdr sqlitefile.WALHeader) {
 func (s *walState) lose() { s.located = false }
 
 // commits reads the committed transactions after s.frame up to frame limit and
-// calls fn for each; s.refs then has its frames in order, the arena their
-// pages if keep is set. When fn returns nil the transaction's frames enter the
-// index.
+// calls fn for each; s.refs then has its frames in order, s.held their pages if
+// keep is set. When fn returns nil the transaction's frames enter the index.
 func (s *walState) commits(wal io.ReaderAt, limit uint32, keep bool, fn func(end sqlitefile.Frame, frame uint32) error) error {
 	if s.scan == nil {
 		s.scan = sqlitefile.NewWALScanner(wal, s.hdr)
@@ -72,8 +72,11 @@ func (s *walState) commits(wal io.ReaderAt, limit uint32, keep bool, fn func(end
 	}
 	s.scan.Resume(s.frame, s.sum)
 	s.scan.Trust(s.live)
-	s.refs, s.arena = s.refs[:0], s.arena[:0]
+	s.refs, s.moved = s.refs[:0], false
 	for {
+		if keep && len(s.refs) > 0 && !s.moved && !s.scan.Buffered() {
+			s.move()
+		}
 		n, f, page, err := s.scan.Next(limit)
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -82,12 +85,8 @@ func (s *walState) commits(wal io.ReaderAt, limit uint32, keep bool, fn func(end
 			return err
 		}
 		ref := frameRef{page: f.Page, frame: n, off: -1}
-		if keep && len(s.arena)+len(page) <= arenaMax {
-			ref.off = len(s.arena)
-			if ref.off+len(page) > arenaMax/16 && cap(s.arena) < arenaMax { // a large transaction
-				s.arena = slices.Grow(s.arena, arenaMax-ref.off)
-			}
-			s.arena = append(s.arena, page...)
+		if keep {
+			ref.off = s.hold(page)
 		}
 		s.refs = append(s.refs, ref)
 		if f.Commit == 0 {
@@ -100,8 +99,38 @@ func (s *walState) commits(wal io.ReaderAt, limit uint32, keep bool, fn func(end
 			s.index[r.page] = r.frame
 		}
 		s.frame, s.sum = n, f.Checksum
-		s.refs, s.arena = s.refs[:0], s.arena[:0]
+		s.refs, s.moved = s.refs[:0], false
 	}
+}
+
+// hold keeps the page of the frame that was read last and returns where in s.held
+// it is, -1 if there is no room. Pages lie as far apart as in the WAL, so that as
+// long as the scanner has all of a commit in its buffer, as with most, they can
+// stay there.
+func (s *walState) hold(page []byte) int {
+	off := len(s.refs) * s.hdr.FrameSize()
+	end := off + len(page)
+	switch {
+	case end > arenaMax:
+		return -1
+	case s.moved:
+		if end > arenaMax/16 && cap(s.arena) < arenaMax { // a large transaction
+			s.arena = slices.Grow(s.arena, arenaMax-len(s.arena))
+		}
+		s.arena = append(append(s.arena, make([]byte, off-len(s.arena))...), page...)
+		s.held = s.arena
+	case off == 0:
+		s.held = page
+	default:
+		s.held = s.held[:end]
+	}
+	return off
+}
+
+// move makes the pages independent of the scanner's buffer.
+func (s *walState) move() {
+	s.arena = append(s.arena[:0], s.held...)
+	s.held, s.moved = s.arena, true
 }
 
 // newest reduces s.refs to the last image of each page, ascending, without
@@ -152,7 +181,7 @@ func (w *walSource) newPage(i int, no uint32, buf []byte) ([]byte, error) {
 	r := w.s.refs[i]
 	switch {
 	case r.off >= 0:
-		return w.s.arena[r.off : r.off+len(buf)], nil
+		return w.s.held[r.off : r.off+len(buf)], nil
 	case r.frame == 0:
 		// Nobody wrote it, so a checkpoint leaves there what there was before
 		// the database once shrank, in a frame or in the file.
@@ -265,64 +294,69 @@ func readIndexAs(shm io.ReaderAt, parse func([]byte) (sqlitefile.IndexHeader, bo
 // the moment, and the note. Frames are those of one generation.
 type commitLog struct {
 	mu  sync.Mutex
-	log map[uint32]commitNote
+	log []commitNote // by ascending frame
 }
 
 type commitNote struct {
-	time journal.Time
-	note string
+	frame uint32
+	time  journal.Time
+	note  string
 }
 
-// add notes a commit that is about to be written at frame.
-func (l *commitLog) add(frame uint32, c commitNote) {
+// add notes a commit that is about to be written. Those that were noted for its
+// frame or later ones did not come to their end.
+func (l *commitLog) add(c commitNote) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.log == nil {
-		l.log = map[uint32]commitNote{}
+	l.log = append(l.log[:l.find(c.frame)], c)
+}
+
+// find is the index of the first commit at frame or later.
+func (l *commitLog) find(frame uint32) int {
+	i := len(l.log)
+	for i > 0 && l.log[i-1].frame >= frame {
+		i--
 	}
-	l.log[frame] = c
+	return i
 }
 
 // at returns what is known of the commit at frame.
 func (l *commitLog) at(frame uint32) commitNote {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.log[frame]
+	i, ok := slices.BinarySearchFunc(l.log, frame, func(c commitNote, frame uint32) int { return cmp.Compare(c.frame, frame) })
+	if !ok {
+		return commitNote{}
+	}
+	return l.log[i]
 }
 
 // forget drops what is known of the commits up to frame: they are recorded.
 func (l *commitLog) forget(frame uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	maps.DeleteFunc(l.log, func(f uint32, _ commitNote) bool { return f <= frame })
+	l.log = slices.Delete(l.log, 0, l.find(frame+1))
 }
 
 // list is what is known, in the order of the frames.
 func (l *commitLog) list() []commitNote {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.inOrder()
-}
-
-func (l *commitLog) inOrder() []commitNote {
-	all := make([]commitNote, 0, len(l.log))
-	for _, frame := range slices.Sorted(maps.Keys(l.log)) {
-		all = append(all, l.log[frame])
-	}
-	return all
+	return slices.Clone(l.log)
 }
 
 // drain returns what is known and forgets it.
 func (l *commitLog) drain() []commitNote {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer clear(l.log)
-	return l.inOrder()
+	all := l.log
+	l.log = nil
+	return all
 }
 
 // clear forgets everything, at the begin of a generation.
 func (l *commitLog) clear() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	clear(l.log)
+	l.log = slices.Delete(l.log, 0, len(l.log))
 }

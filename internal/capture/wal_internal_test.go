@@ -2,6 +2,7 @@ package capture
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/pagetrail/pagetrail/internal/sqlitefile"
@@ -30,5 +31,31 @@ func TestNewest(t *testing.T) {
 		if !reflect.DeepEqual(append(frames(nil), s.refs...), c.want) {
 			t.Errorf("%s: %v, want %v", c.name, s.refs, c.want)
 		}
+	}
+}
+
+// TestCommitLog has commits fail after they were noted: SQLite writes the next
+// in their place, and they must not be told of as if they stood.
+func TestCommitLog(t *testing.T) {
+	var l commitLog
+	for _, c := range []commitNote{{3, 10, "a"}, {7, 11, "failed"}, {12, 12, "failed too"}, {7, 13, "b"}, {9, 14, "c"}} {
+		l.add(c)
+	}
+	want := []commitNote{{3, 10, "a"}, {7, 13, "b"}, {9, 14, "c"}}
+	if got := l.list(); !slices.Equal(got, want) {
+		t.Fatalf("%v, want %v", got, want)
+	}
+	if got := l.at(7); got != want[1] {
+		t.Errorf("at frame 7: %v", got)
+	}
+	if got := l.at(8); got != (commitNote{}) {
+		t.Errorf("at frame 8: %v", got)
+	}
+	l.forget(8)
+	if got := l.drain(); !slices.Equal(got, want[2:]) {
+		t.Errorf("after frame 8: %v", got)
+	}
+	if got := l.list(); len(got) != 0 {
+		t.Errorf("drained, and still %v", got)
 	}
 }

@@ -69,10 +69,14 @@ func (s *WALScanner) Position() (n uint32, sum [2]uint32) { return s.n, s.sum }
 // Header is the header that the scanner was given.
 func (s *WALScanner) Header() WALHeader { return s.h }
 
+// Buffered says that the next call of Next need not read, so that the pages of
+// the calls before stay as they are, one FrameSize after the other in memory.
+func (s *WALScanner) Buffered() bool { return len(s.buf) > 0 }
+
 // Next returns the next valid frame, with its number and its page, if that
-// number is at most limit. The page is valid until the next call. It reads up
-// to limit but not beyond, so that following a log frame by frame costs one
-// read a call, and a known number of frames one read.
+// number is at most limit. The page is valid until the next call that reads, see
+// Buffered. Next reads up to limit but not beyond, so that following a log frame
+// by frame costs one read a call, and a known number of frames one read.
 //
 // At the end of the valid frames, or of those allowed, it returns [io.EOF].
 // The scanner then stays where it is and has forgotten what it read ahead:
