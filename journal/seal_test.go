@@ -98,6 +98,26 @@ func TestSealWhileVerifying(t *testing.T) {
 	}
 }
 
+// TestPruneWhileVerifying has the segment that was read last sealed like the next, and then pruned: it cannot be asked
+// any more how it leads on.
+func TestPruneWhileVerifying(t *testing.T) {
+	_, dir := rotated(t, 3, 10)
+	pruned := false
+	sum, err := openTrail(t, dir).Verify(t.Context(), func(done, _ int64) {
+		if pruned || done == 0 {
+			return
+		}
+		pruned = true
+		seal(t, dir, 3)
+		if err := os.Remove(filepath.Join(dir, "0000000000000001.seg")); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil || sum.Transactions != 30 || sum.Segments != 4 {
+		t.Fatal(sum, err)
+	}
+}
+
 // TestSealedIsLast: a rotation that a crash cut short leaves no tail behind the segment that has ended, sealed or
 // not. Readers read what is there, and the next writer makes the tail.
 func TestSealedIsLast(t *testing.T) {

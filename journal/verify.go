@@ -338,9 +338,12 @@ func (r *verifyRun) segment(first TXID, prev *segmentSummary) (s *segmentSummary
 		follows := prev.leadsTo(&o.hdr)
 		if !follows && o.hdr.sealed() && !prev.sealed {
 			// Both were sealed since the one before was read: its footer is known only now.
-			if again, err := r.again(prev); err != nil {
+			switch again, err := r.again(prev); {
+			case errors.Is(err, fs.ErrNotExist) && r.pruned(prev.first, func(l *listing) []TXID { return l.segments }):
+				follows = true // nothing is left to say otherwise
+			case err != nil:
 				return nil, err
-			} else if again.last == prev.last {
+			case again.last == prev.last:
 				follows = again.leadsTo(&o.hdr)
 			}
 		}
