@@ -27,12 +27,13 @@ import (
 // connection has written before, so only one beyond all of these waits.
 type frameWriter struct {
 	f      io.WriterAt
-	wait   []byte // the frames that wait, one after the other, the last of them perhaps without its page
-	at     int64  // where they belong
-	whole  int    // bytes of wait that are whole frames
-	frame  int    // bytes of one of them
-	commit bool   // the last of wait is a commit's last
-	top    int64  // where the last header is that the connection wrote to this generation
+	wait   []byte    // the frames that wait, one after the other, the last of them perhaps without its page
+	at     int64     // where they belong
+	whole  int       // bytes of wait that are whole frames
+	frame  int       // bytes of one of them
+	commit bool      // the last of wait is a commit's last
+	top    int64     // where the last header is that the connection wrote to this generation
+	salt   [2]uint32 // of this generation
 
 	// seen says that there was an operation on the wal-index since the last
 	// commit, so that there will be one before the lock is given up.
@@ -54,32 +55,39 @@ func (w *frameWriter) WriteAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	header := len(p) == sqlitefile.FrameHeaderSize
+	var frame sqlitefile.Frame
+	if header {
+		frame = sqlitefile.ParseFrame(p)
+	}
 	if len(w.wait) > 0 && off == w.at+int64(len(w.wait)) {
 		switch {
 		case len(w.wait) > w.whole:
 			return w.page(p)
-		case header && sqlitefile.ParseFrame(p).Salt == sqlitefile.ParseFrame(w.wait).Salt:
-			w.header(p, off)
+		case header && frame.Salt == w.salt:
+			w.header(p, off, frame)
 			return len(p), nil
 		}
 	}
 	if err := w.settle(); err != nil {
 		return 0, err
 	}
-	if off == 0 {
-		w.top = 0 // a new generation
+	if header && frame.Salt != w.salt && frame.Salt != unsalted {
+		w.top, w.salt = 0, frame.Salt // somebody began the WAL anew
 	}
 	if !header || off <= w.top {
 		return w.f.WriteAt(p, off)
 	}
 	w.at = off
-	w.header(p, off)
+	w.header(p, off, frame)
 	return len(p), nil
 }
 
-func (w *frameWriter) header(p []byte, off int64) {
-	w.wait, w.top = append(w.wait, p...), off
-	w.commit = sqlitefile.ParseFrame(p).Commit != 0
+// unsalted is what frames have in place of salts and checksum when these are left
+// for the commit, because a frame before was written over.
+var unsalted [2]uint32
+
+func (w *frameWriter) header(p []byte, off int64, f sqlitefile.Frame) {
+	w.wait, w.top, w.commit = append(w.wait, p...), off, f.Commit != 0
 }
 
 // page writes the page of the header that came last, and all that waits, unless
@@ -106,11 +114,10 @@ func (w *frameWriter) page(p []byte) (int, error) {
 }
 
 // gathers says whether a frame with a page of so many bytes waits for the next.
-// Frames whose checksum is left for later, because one before was written over,
-// have no salts; and a page may come in parts, around a sync.
+// A page may come in parts, around a sync.
 func (w *frameWriter) gathers(page int) bool {
 	return w.seen && !w.commit && w.overtaken != nil && w.whole < gatherBytes &&
-		sqlitefile.ValidPageSize(page) && sqlitefile.ParseFrame(w.wait).Salt != [2]uint32{}
+		sqlitefile.ValidPageSize(page) && sqlitefile.ParseFrame(w.wait).Salt != unsalted
 }
 
 // settle writes what waits. The connection holds WAL_WRITE_LOCK if anything does;

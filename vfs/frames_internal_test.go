@@ -25,7 +25,8 @@ func (w *written) WriteAt(p []byte, off int64) (int, error) {
 }
 
 // frameCalls makes calls as SQLite does: "off+len" is a write, of a frame's header
-// if it is 24 bytes, and of a commit's last with a "!" behind it; "=off+len" is a
+// if it is 24 bytes, of a commit's last with a "!" behind it, of another generation
+// with a "~", and without salts with a "-"; "=off+len" is a
 // read, "^" an operation on the wal-index, "|" any other on the WAL. A call that
 // fails is followed by "?".
 func frameCalls(t *testing.T, w *frameWriter, calls string) {
@@ -47,7 +48,10 @@ func frameCalls(t *testing.T, w *frameWriter, calls string) {
 			fmt.Sscanf(name, "%d+%d", &off, &n)
 			p := make([]byte, n)
 			if n == sqlitefile.FrameHeaderSize {
-				p[8] = 1 // the salt
+				p[8] = map[bool]byte{false: 1, true: 2}[strings.Contains(call, "~")] // the salt
+				if strings.Contains(call, "-") {
+					p[8] = 0
+				}
 				if commit {
 					p[7] = 9 // the database's size
 				}
@@ -73,9 +77,11 @@ func TestFrameWriter(t *testing.T) {
 		"a page in two, around a sync":           {"^ " + first + " | 568+24 592+100 | 692+412", "32+536 568+124 692+412"},
 		"a header that is read back":             {"^ 32+24 =32+24 56+512", "32+24 56+512"},
 		"checksums renewed":                      {"^ " + first + " " + second + " =32+536 32+24 =568+536 568+24!", "32+1072 32+24 568+24"},
+		"checksums left for the commit":          {"^ " + first + " 568+24- 592+512 =32+536 32+24 =568+536 568+24!", "32+536 568+536 32+24 568+24"},
+		"another began the WAL anew":             {"^ " + first + " " + second + " ^ 32+24~ 56+512 568+24~! 592+512", "32+1072 32+1072"},
 		"a page written over in place":           {"^ " + first + " 56+512", "32+536 56+512"},
 		"frames again after a rollback":          {"^ " + first + " " + second + " ^ " + first, "32+1072 32+24 56+512"},
-		"a new generation":                       {"^ " + second + " ^ " + header + " " + first + " ^", "568+536 0+32 32+536"},
+		"a new generation":                       {"^ " + second + " ^ " + header + " 32+24~ 56+512 ^", "568+536 0+32 32+536"},
 		"a header and something else":            {"^ 32+24 592+512", "32+24 592+512"},
 		"two headers, the first given up":        {"^ 32+24 568+24 592+512 |", "32+24 568+536"},
 		"a header in parts, around a sync":       {"^ 32+10 | 42+14 56+512", "32+10 42+14 56+512"},
