@@ -26,9 +26,8 @@ func (w *written) WriteAt(p []byte, off int64) (int, error) {
 
 // frameCalls makes calls as SQLite does: "off+len" is a write, of a frame's header
 // if it is 24 bytes, of a commit's last with a "!" behind it, of another generation
-// with a "~", and without salts with a "-"; "=off+len" is a
-// read, "^" an operation on the wal-index, "|" any other on the WAL. A call that
-// fails is followed by "?".
+// with a "~", and without salts with a "-"; "=off+len" is a read, "^" an operation
+// on the wal-index, "|" any other on the WAL. A call that fails is followed by "?".
 func frameCalls(t *testing.T, w *frameWriter, calls string) {
 	t.Helper()
 	for call := range strings.FieldsSeq(calls) {
@@ -140,15 +139,15 @@ func TestFrameWriterFailsLater(t *testing.T) {
 		failing, overtaken string // calls while writes fail, and when another has committed
 		well, want         string // calls when writes succeed, and those that reach the file
 	}{
-		"at a read":                           {"=600+10?", "", "1640+24! 1664+512", "568+1072 1640+536"},
-		"at an operation on the wal-index":    {"^", "", "1640+24! 1664+512", "568+1072 1640+536"},
-		"read after an operation":             {"^ =600+10? =600+10?", "", "=600+10? ^ | =600+10?", ""},
-		"elsewhere read":                      {"^ =32+536 =1640+10", "", "=32+536", ""},
-		"written on meanwhile":                {"^ 1640+24? 1640+24?", "", "1640+24! 1664+512", "568+1072 1640+536"},
-		"while the next page is gathered":     {"1640+24 ^", "", "32+24 1664+512", "568+1096 32+24 1664+512"},
-		"overtaken, and read":                 {"^", "=600+10", "^ | 1640+24! 1664+512", "1640+536"},
-		"overtaken, and written on":           {"^", "1640+24! 1664+512?", "1640+24! 1664+512", "1640+24 1664+512"},
-		"overtaken, and a new transaction on": {"^", "", "=600+10? 568+24 592+512 |", "568+1072 568+24 592+512"},
+		"at a read":                            {"=600+10?", "", "1640+24! 1664+512", "568+1072 1640+536"},
+		"at an operation on the wal-index":     {"^", "", "1640+24! 1664+512", "568+1072 1640+536"},
+		"read after an operation":              {"^ =600+10? =600+10?", "", "=600+10? ^ | =600+10?", ""},
+		"elsewhere read":                       {"^ =32+536 =1640+10", "", "=32+536", ""},
+		"written on meanwhile":                 {"^ 1640+24? 1640+24?", "", "1640+24! 1664+512", "568+1072 1640+536"},
+		"while the next page is gathered":      {"1640+24 ^", "", "32+24 1664+512", "568+1096 32+24 1664+512"},
+		"overtaken, and read":                  {"^", "=600+10", "^ | 1640+24! 1664+512", "1640+536"},
+		"overtaken, and written on":            {"^", "1640+24! 1664+512?", "1640+24! 1664+512", "1640+24 1664+512"},
+		"not overtaken, and a new transaction": {"^", "", "=600+10? 568+24 592+512 |", "568+1072 568+24 592+512"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var file written

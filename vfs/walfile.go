@@ -22,6 +22,7 @@ func (f *walFile) WriteAt(p []byte, off int64) (n int, err error) {
 }
 
 func (f *walFile) ReadAt(p []byte, off int64) (n int, err error) {
+	defer recovered(&err)
 	if err := f.frames.read(len(p), off); err != nil {
 		return 0, err
 	}
