@@ -39,6 +39,7 @@ var mutants = []mutant{
 	{"a checkpoint does not end the WAL's keeping", "internal/capture/detach.go", "	db.mu.Lock()\n	defer db.mu.Unlock()\n	db.merge()", "	db.mu.Lock()\n	defer db.mu.Unlock()", "TestTrailFullCheckpoint"},
 	{"a detached trail is aligned", "internal/capture/reconcile.go", "case db.det != nil && db.det.Merged: // 0", "case false:", "TestTrailFullSameState"},
 	{"frames wait across an operation on the wal-index", "vfs/frames.go", "	_ = w.settle()", "", "TestFramesRolledBack"},
+	{"frames that failed are forgotten", "vfs/frames.go", "if w.failed = err; w.whole == 0 {", "if w.failed = err; true {", "TestFramesFail"},
 	{"frames that failed are written over another's", "vfs/frames.go", "if err == nil && passed {", "if false {", "TestFramesFail"},
 	{"pages that nobody wrote are zero", "internal/capture/wal.go", "return buf, w.page(no, buf)\n	default", "clear(buf)\n		return buf, nil\n	default", "TestPowerCuts/WAL/OFF"},
 }
