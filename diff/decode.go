@@ -20,7 +20,7 @@ type Decoder struct {
 // decoder holds no pages. The error is an *Error.
 func (d *Decoder) Load(b Body, pageSize int) error {
 	checkPageSize(pageSize)
-	d.body, d.pageSize, d.pages = b, pageSize, d.pages[:0]
+	d.body, d.pageSize, d.pages, d.parts.parsed = b, pageSize, d.pages[:0], false
 	if err := d.loadPages(b.Pages); err != nil {
 		d.body, d.pages = Body{}, d.pages[:0]
 		return err
