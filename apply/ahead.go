@@ -93,7 +93,7 @@ func gather(ctx context.Context, trail *journal.Trail, base journal.BaseInfo, to
 		base: base, lock: diff.LockPage(base.PageSize), last: base.TXID, count: base.PageCount,
 		pages: make(map[uint32]chain),
 	}
-	err := stream(ctx, trail, base.TXID, to, func(b *batch) error {
+	err := stream(ctx, trail, base.TXID, to, nil, func(b *batch) error {
 		for i := range b.steps {
 			if !a.add(&b.steps[i]) {
 				return errEnough

@@ -105,18 +105,17 @@ func (a *ahead) begun(c *change) {
 	}
 }
 
-// rest returns what of the body of a transaction is still to be applied, valid
-// until the next.
-func (a *ahead) rest(c *change, body diff.Body) (diff.Body, error) {
-	if a == nil || c.tx.TXID > a.last {
+// left is a leftFunc. The transactions come in order.
+func (a *ahead) left(tx *journal.Tx, body diff.Body) (diff.Body, error) {
+	if tx.TXID > a.last {
 		return body, nil
 	}
-	if err := a.dec.Load(body, c.tx.PageSize); err != nil {
-		return body, err
+	if err := a.dec.Load(body, tx.PageSize); err != nil {
+		return body, corrupt(a.base.Name, tx.TXID, err)
 	}
 	n := len(a.dec.Pages())
 	if n > a.refs.n-a.at.ref {
-		return body, errChanged
+		return body, a.changed(tx)
 	}
 	a.keep, a.other = a.keep[:0], append(a.other[:0], make([]bool, n)...)
 	for range n {
@@ -132,22 +131,24 @@ func (a *ahead) rest(c *change, body diff.Body) (diff.Body, error) {
 	a.holes = a.holes[:0]
 	part := a.part(a.other, func(c diff.Copy, at int) { a.holes = append(a.holes, hole{at, c.Len}) })
 	if len(a.holes) > a.takes.n-a.at.take {
-		return body, errChanged
+		return body, a.changed(tx)
 	}
 	for _, h := range a.holes {
 		to := a.takes.at(a.at.take).to
 		a.at.take++
 		if len(to) != h.n {
-			return body, errChanged
+			return body, a.changed(tx)
 		}
 		copy(part.Literals[h.at:], to)
 	}
 	return part, nil
 }
 
-// errChanged is of transactions that are others when they are read again,
+// changed is the error of a transaction that is another when it is read again,
 // which the checksum would find too.
-var errChanged = errors.New("read again, the transaction is another")
+func (a *ahead) changed(tx *journal.Tx) error {
+	return corrupt(a.base.Name, tx.TXID, errors.New("read again, the transaction is another"))
+}
 
 // hole is where bytes taken of early pages are missing from a body's literals.
 type hole struct{ at, n int }

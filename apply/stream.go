@@ -23,6 +23,7 @@ const (
 type step struct {
 	tx    *journal.Tx // on the first step of a transaction, else nil
 	body  diff.Body
+	size  int  // of the body in the trail
 	group bool // body is set
 	last  bool // of its transaction
 }
@@ -44,10 +45,15 @@ func (b *batch) keep(p []byte) []byte {
 	return b.arena[n:len(b.arena):len(b.arena)]
 }
 
+// leftFunc says what of the body of a transaction is still to be applied, valid
+// until the next.
+type leftFunc func(tx *journal.Tx, body diff.Body) (diff.Body, error)
+
 // reader fills batches from a trail.
 type reader struct {
 	out  chan<- *batch
 	stop <-chan struct{}
+	left leftFunc // nil: all of it
 	ring [ringSize]*batch
 	at   int
 }
@@ -127,7 +133,13 @@ func (r *reader) record(b *batch, rec *journal.Record) (*batch, bool) {
 				b.err = err
 				return b, true
 			}
-			if b, ok = r.group(b, tx, body); !ok {
+			size := body.Len()
+			if r.left != nil {
+				if body, b.err = r.left(&rec.Tx, body); b.err != nil {
+					return b, true
+				}
+			}
+			if b, ok = r.group(b, step{tx: tx, body: body, size: size, group: true}); !ok {
 				return nil, false
 			}
 			tx = nil
@@ -142,25 +154,24 @@ func (r *reader) record(b *batch, rec *journal.Record) (*batch, bool) {
 }
 
 // group adds one group, copied or lent.
-func (r *reader) group(b *batch, tx *journal.Tx, body diff.Body) (*batch, bool) {
-	ok := true
+func (r *reader) group(b *batch, s step) (*batch, bool) {
+	ok, body := true, s.body
 	fits := body.Len() <= cap(b.arena)-len(b.arena)
 	if len(b.steps) == cap(b.steps) || !fits && len(b.steps) > 0 {
 		// The description moves along with the transaction's first step.
 		var moved []journal.Tx
-		if tx != nil {
-			moved = []journal.Tx{*tx}
+		if s.tx != nil {
+			moved = []journal.Tx{*s.tx}
 			b.txs = b.txs[:len(b.txs)-1]
 		}
 		if b, ok = r.send(b); !ok {
 			return nil, false
 		}
-		if tx != nil {
+		if s.tx != nil {
 			b.txs = append(b.txs, moved...)
-			tx = &b.txs[0]
+			s.tx = &b.txs[0]
 		}
 	}
-	s := step{tx: tx, body: body, group: true}
 	if body.Len() > cap(b.arena) {
 		b.steps, b.lent = append(b.steps, s), true
 		return r.send(b)
@@ -171,14 +182,15 @@ func (r *reader) group(b *batch, tx *journal.Tx, body diff.Body) (*batch, bool) 
 }
 
 // stream hands the transactions after from, up to to, to apply, a batch at a
-// time; it returns when all have been applied, at the first error of either
-// side, or when the context ends.
-func stream(ctx context.Context, trail *journal.Trail, from, to journal.TXID, apply func(*batch) error) error {
+// time, or if left is given, what it leaves of their bodies; that is called by
+// another goroutine. It returns when all have been applied, at the first error
+// of any side, or when the context ends.
+func stream(ctx context.Context, trail *journal.Trail, from, to journal.TXID, left leftFunc, apply func(*batch) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	out := make(chan *batch, 1)
 	go func() {
 		defer close(out)
-		r := reader{out: out, stop: ctx.Done()}
+		r := reader{out: out, stop: ctx.Done(), left: left}
 		r.read(ctx, trail, from, to)
 	}()
 	// The reader must be gone before the caller closes the trail.
@@ -216,11 +228,7 @@ func (s *State) applyBatch(ctx context.Context, b *batch) error {
 			s.ahead.begun(c)
 		}
 		if step.group {
-			body, err := s.ahead.rest(c, step.body)
-			if err != nil {
-				return s.fail(corrupt(s.name(), c.tx.TXID, err))
-			}
-			if err := s.group(ctx, c, body); err != nil {
+			if err := s.group(ctx, c, step.body); err != nil {
 				return err
 			}
 		}
@@ -242,10 +250,14 @@ func (s *State) replay(ctx context.Context, trail *journal.Trail, to journal.TXI
 	p.Phase = PhaseReplay
 	start := s.tx.TXID
 	p.TransactionsTotal = uint64(to - start)
-	err := stream(ctx, trail, start, to, func(b *batch) error {
+	var left leftFunc
+	if s.ahead != nil {
+		left = s.ahead.left
+	}
+	err := stream(ctx, trail, start, to, left, func(b *batch) error {
 		err := s.applyBatch(ctx, b)
 		for i := range b.steps {
-			p.Bytes += int64(b.steps[i].body.Len())
+			p.Bytes += int64(b.steps[i].size)
 		}
 		p.Transactions = uint64(s.tx.TXID - start)
 		s.progress.report(p, s.tx.TXID == to)
