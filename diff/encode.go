@@ -13,7 +13,7 @@ const (
 	// and of the literals before it may leave: so little is new data, as a
 	// rule. More may have moved here from another page, and then the old
 	// content of all pages is searched too.
-	fewLiterals = 144
+	fewLiterals = 288
 	// fewPositions is for how much the table is made that has literals only.
 	fewPositions = 4096
 )
