@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/pagetrail/pagetrail/internal/ui"
 )
 
 // lengthFlag is a flag for a length of time, written like everywhere else here: 90s, 15m, 7d, and 0 for none.
@@ -43,5 +45,5 @@ func parseLength(s string) (time.Duration, error) {
 	if s == "0" {
 		return 0, nil
 	}
-	return ParseAge(s)
+	return ui.ParseAge(s)
 }

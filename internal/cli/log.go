@@ -245,8 +245,8 @@ func (e *Env) say(format string, args ...any) error {
 }
 
 // parseMoment reads a time given to a flag, and says how it was understood where that was a choice.
-func (e *Env) parseMoment(flag, value string) (Moment, error) {
-	m, err := ParseMoment(value, e.Now(), e.Zone)
+func (e *Env) parseMoment(flag, value string) (ui.Moment, error) {
+	m, err := ui.ParseMoment(value, e.Now(), e.Zone)
 	if err != nil {
 		return m, usagef("%s: %w", flag, err)
 	}

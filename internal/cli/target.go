@@ -19,7 +19,7 @@ type targetOptions struct {
 	at    string
 	point string
 
-	moment Moment // what --at means, once resolved
+	moment ui.Moment // what --at means, once resolved
 }
 
 func (o *targetOptions) addFlags(f *pflag.FlagSet) {

@@ -1,4 +1,5 @@
-// Package ui is how the command line looks: units, tables, colour and progress.
+// Package ui is how the command line looks: units, tables, colour and progress; and how it reads
+// the times that people type.
 //
 // Its rules are few. A number is always shown with its unit, short enough to be taken in at a
 // glance; exact numbers are for --json. Columns are aligned, numbers to the right, so that a large

@@ -1,4 +1,4 @@
-package cli_test
+package ui_test
 
 import (
 	"strings"
@@ -6,7 +6,7 @@ import (
 	"time"
 	_ "time/tzdata" // the tests name zones, and not every machine has the files
 
-	"github.com/pagetrail/pagetrail/internal/cli"
+	"github.com/pagetrail/pagetrail/internal/ui"
 )
 
 func zone(t testing.TB, name string) *time.Location {
@@ -48,7 +48,7 @@ func TestParseMoment(t *testing.T) {
 		{"2026-10-25 01:59:59", "2026-10-25T01:59:59+02:00", ""},
 		{"2026-10-25 03:00", "2026-10-25T03:00:00+01:00", ""},
 	} {
-		m, err := cli.ParseMoment(c.in, now, berlin)
+		m, err := ui.ParseMoment(c.in, now, berlin)
 		if err != nil {
 			t.Errorf("%q: %v", c.in, err)
 			continue
@@ -67,7 +67,7 @@ func TestParseMoment(t *testing.T) {
 
 func TestParseMomentHalfHour(t *testing.T) {
 	howe := zone(t, "Australia/Lord_Howe")
-	m, err := cli.ParseMoment("2026-04-05 01:45", time.Date(2026, 11, 21, 0, 0, 0, 0, howe), howe)
+	m, err := ui.ParseMoment("2026-04-05 01:45", time.Date(2026, 11, 21, 0, 0, 0, 0, howe), howe)
 	if err != nil || m.Time.Format(time.RFC3339) != "2026-04-05T01:45:00+10:30" || m.Note == "" {
 		t.Errorf("01:45 on Lord Howe Island is %v, %q, %v", m.Time, m.Note, err)
 	}
@@ -99,7 +99,7 @@ func TestParseMomentRefuses(t *testing.T) {
 		"2026-03-29 02:30":          "does not exist",
 		"2026-03-29T02:59:59.99999": "does not exist",
 	} {
-		m, err := cli.ParseMoment(in, now, berlin)
+		m, err := ui.ParseMoment(in, now, berlin)
 		if err == nil {
 			t.Errorf("%q was taken for %v", in, m.Time)
 		} else if !strings.Contains(err.Error(), want) {
@@ -116,7 +116,7 @@ func FuzzParseMoment(f *testing.F) {
 	berlin := zone(f, "Europe/Berlin")
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, berlin)
 	f.Fuzz(func(t *testing.T, s string) {
-		m, err := cli.ParseMoment(s, now, berlin)
+		m, err := ui.ParseMoment(s, now, berlin)
 		if err != nil {
 			return
 		}
