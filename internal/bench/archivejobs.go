@@ -116,7 +116,9 @@ func oltpJob(j *job) (_ map[string]float64, err error) {
 		if err != nil {
 			return nil, err
 		}
-		times = append(times, time.Since(began))
+		if i > 0 { // the first finds a database that was copied, and looks at all of its pages
+			times = append(times, time.Since(began))
+		}
 		if i%100 == 0 || i == j.N-1 {
 			if info, err := os.Stat(j.DB + "-wal"); err == nil {
 				wal = max(wal, info.Size())
