@@ -82,7 +82,7 @@
 //	PRAGMA pagetrail_txid            the last committed transaction
 //	PRAGMA pagetrail_position        database, timeline, TXID and state checksum, JSON
 //	PRAGMA pagetrail_status          how the capture is doing, JSON, see [Status]
-//	PRAGMA pagetrail_note='text'     attach a note to this connection's next transaction
+//	PRAGMA pagetrail_note='text'     attach a note to this connection's next transaction; '' takes it back
 //	PRAGMA pagetrail_point='name'    name the last transaction: a restore point
 //
 // # Commits that wait for elsewhere

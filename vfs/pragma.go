@@ -42,6 +42,10 @@ func (f *mainFile) Pragma(name, value string) (out string, err error) {
 			return "", errNote
 		}
 		f.conn.Note(value)
+		if value == "" {
+			// Without a text SQLite has no name for the column either, at which the driver panics.
+			return "no note", nil
+		}
 		return value, nil
 	case "point":
 		if value == "" {

@@ -206,6 +206,21 @@ func TestBackupInto(t *testing.T) {
 	}
 }
 
+// noteOfLast is the note of the last transaction that a database's trail has.
+func noteOfLast(t *testing.T, path string) string {
+	t.Helper()
+	trail, err := journal.Open(path+"-pagetrail", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer trail.Close()
+	tx, err := trail.Last()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tx.Note
+}
+
 // TestPragmas uses notes, points, positions, and their Go API.
 func TestPragmas(t *testing.T) {
 	for _, mode := range []string{"DELETE", "WAL"} {
@@ -236,6 +251,22 @@ func TestPragmas(t *testing.T) {
 			return s
 		}
 		must("CREATE TABLE t(x)")
+		must("PRAGMA pagetrail_note='on second thoughts not'")
+		for _, q := range []string{"PRAGMA pagetrail_note=''", "PRAGMA pagetrail_note"} {
+			rows, err := conn.QueryContext(ctx, q)
+			if err != nil {
+				t.Fatalf("%s: %v", q, err)
+			}
+			if cols, err := rows.Columns(); err != nil || len(cols) != 1 {
+				t.Errorf("%s: columns %q, err %v", q, cols, err)
+			}
+			rows.Close()
+		}
+		must("INSERT INTO t VALUES(0)")
+		must("PRAGMA pagetrail_txid")
+		if note := noteOfLast(t, path); note != "" {
+			t.Errorf("%s: the note was not taken back: %q", mode, note)
+		}
 		must("PRAGMA pagetrail_note='the first row'")
 		must("INSERT INTO t VALUES(1)")
 		at := must("PRAGMA pagetrail_txid")
@@ -277,8 +308,8 @@ func TestPragmas(t *testing.T) {
 		if err != nil || tx.Note != "the first row" {
 			t.Fatalf("%s: transaction %d has the note %q, err %v", mode, p.TXID, tx.Note, err)
 		}
-		if tx, err := trail.Last(); err != nil || tx.Note != "" {
-			t.Fatalf("the note was used twice: %q, %v", tx.Note, err)
+		if note := noteOfLast(t, path); note != "" {
+			t.Fatalf("the note was used twice: %q", note)
 		}
 		if _, err := conn.ExecContext(ctx, "PRAGMA pagetrail_nonsense"); err == nil {
 			t.Error("an unknown pragma of ours was accepted")
