@@ -55,7 +55,8 @@
 //     a position or a restore point is an error meanwhile.
 //
 // A trail that is damaged, or of another database, has commits refused under
-// either policy. Every change of state is logged once, see Options.Log.
+// either policy. Every change of state is logged once, to log/slog's default logger
+// or Options.Log; PRAGMA pagetrail_status names the problem while it lasts.
 //
 // # Settings
 //

@@ -88,6 +88,7 @@ type mainFile struct {
 	checkpointer *checkpointer // nil: none
 	remote       *remote       // nil: commits do not wait for anybody
 	sqlite       *sqlite3.Conn // the connection that opened it; nil: it did not say
+	cause        error         // why this transaction was refused, for Unlock to repeat
 	owed         bool          // another database of the same commit was not acknowledged, for this one to tell
 }
 
@@ -126,7 +127,7 @@ func (f *mainFile) Close() (err error) {
 func (f *mainFile) WriteAt(p []byte, off int64) (n int, err error) {
 	defer recovered(&err)
 	if err := f.conn.Write(len(p), off); err != nil {
-		return 0, sqlError(err, sqlite3.IOERR)
+		return 0, f.refused(err)
 	}
 	return f.File.WriteAt(p, off)
 }
@@ -136,7 +137,7 @@ func (f *mainFile) WriteAt(p []byte, off int64) (n int, err error) {
 func (f *mainFile) SizeHint(size int64) (err error) {
 	defer recovered(&err)
 	if err := f.conn.Begin(); err != nil {
-		return sqlError(err, sqlite3.IOERR)
+		return f.refused(err)
 	}
 	return f.wrapped.SizeHint(size)
 }
@@ -144,7 +145,7 @@ func (f *mainFile) SizeHint(size int64) (err error) {
 func (f *mainFile) Truncate(size int64) (err error) {
 	defer recovered(&err)
 	if err := f.conn.Truncate(size); err != nil {
-		return sqlError(err, sqlite3.IOERR)
+		return f.refused(err)
 	}
 	return f.File.Truncate(size)
 }
@@ -182,10 +183,12 @@ func (f *mainFile) Lock(lock sqlitevfs.LockLevel) (err error) {
 		return err
 	}
 	switch lock {
+	case sqlitevfs.LOCK_SHARED:
+		f.cause = nil
 	case sqlitevfs.LOCK_RESERVED:
 		if err := f.conn.Reserved(); err != nil {
 			f.File.Unlock(sqlitevfs.LOCK_SHARED)
-			return sqlError(err, sqlite3.IOERR)
+			return f.refused(err)
 		}
 	case sqlitevfs.LOCK_EXCLUSIVE:
 		f.conn.Exclusive()
@@ -196,7 +199,21 @@ func (f *mainFile) Lock(lock sqlitevfs.LockLevel) (err error) {
 func (f *mainFile) Unlock(lock sqlitevfs.LockLevel) (err error) {
 	defer recovered(&err)
 	f.conn.Unlock()
-	return f.File.Unlock(lock)
+	if err := f.File.Unlock(lock); err != nil || f.cause == nil {
+		return err
+	}
+	const ok sqlite3.ErrorCode = 0
+	return sqlitevfs.SystemError(f.cause, ok)
+}
+
+// refused makes err one of SQLite's, and keeps it: the driver takes what it says
+// beside SQLite's words from the last call before it asks, which after a refusal
+// is the one to give up the lock. That one succeeds, and says err again. In WAL
+// mode calls come after it that cannot; there the log and PRAGMA
+// pagetrail_status tell.
+func (f *mainFile) refused(err error) error {
+	f.cause = err
+	return sqlError(err, sqlite3.IOERR)
 }
 
 // SyncSuper tells that all pages are written and the commit is next.
@@ -204,7 +221,7 @@ func (f *mainFile) Unlock(lock sqlitevfs.LockLevel) (err error) {
 func (f *mainFile) SyncSuper(super string) (err error) {
 	defer recovered(&err)
 	if err := f.conn.Prepare(super); err != nil {
-		return sqlError(err, sqlite3.IOERR)
+		return f.refused(err)
 	}
 	return vfsutil.WrapSyncSuper(f.File, super)
 }

@@ -69,7 +69,8 @@ type Options struct {
 	Progress func(database string, done, total int64)
 
 	// Log receives what went wrong where no caller can be told, and changes by
-	// outside writers. Default: discard.
+	// outside writers: a line when something changes, never one a transaction.
+	// Default: [slog.Default], as it is at the time. slog.DiscardHandler silences it.
 	Log *slog.Logger
 }
 
@@ -88,7 +89,7 @@ func (o *Options) withDefaults() Options {
 		opt = *o
 	}
 	if opt.Log == nil {
-		opt.Log = slog.New(slog.DiscardHandler)
+		opt.Log = slog.New(defaultLog{})
 	}
 	return opt
 }

@@ -92,7 +92,7 @@ type DB struct {
 	exclusiveEnd atomic.Uint32         // last commit frame under locking_mode=EXCLUSIVE, which has no wal-index
 	broken       atomic.Pointer[error] // why the last catch-up beside the writer stopped
 	detached     atomic.Bool           // det is there, and the policy is to go on
-	refusing     atomic.Bool           // the policy is to refuse, and that was logged
+	refusal      atomic.Pointer[error] // why commits are refused, which was logged; nil: they are not
 	sealing      sealing
 }
 
@@ -323,6 +323,9 @@ func (db *DB) Problem() error {
 	defer db.mu.Unlock()
 	if db.det != nil {
 		return &detachedError{*db.pending()}
+	}
+	if err := db.refusal.Load(); err != nil {
+		return fmt.Errorf("commits are refused until the trail can be written: %w", *err)
 	}
 	if err := db.broken.Load(); err != nil {
 		return *err

@@ -91,11 +91,11 @@ func (db *DB) excuse(err error, began time.Time) error {
 		return err
 	}
 	if db.opt.Full != Detach {
-		if !db.refusing.Swap(true) {
+		if db.refusal.Swap(&err) == nil {
 			db.opt.Log.Error("the trail cannot be written: commits are refused until it can; free some space there, move it (trail=), or have commits go on without it (full=detach)",
 				"trail", db.opt.Dir, "err", err)
 		}
-		return err
+		return fmt.Errorf("pagetrail: the trail cannot be written: %w", err)
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -127,7 +127,7 @@ func (db *DB) noteConfirmed(tx journal.Tx) {
 
 // took notes that the trail took something.
 func (db *DB) took() {
-	if db.refusing.Load() && db.refusing.Swap(false) {
+	if db.refusal.Load() != nil && db.refusal.Swap(nil) != nil {
 		db.opt.Log.Warn("the trail can be written again", "trail", db.opt.Dir)
 	}
 }
