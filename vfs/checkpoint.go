@@ -102,7 +102,7 @@ func acquireCheckpointer(vfs, path string, params url.Values, log *slog.Logger) 
 		q.Set("vfs", vfs)
 		q.Set(roleParam, "checkpointer")
 		c = &checkpointer{
-			key: key, path: path, dsn: (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: q.Encode()}).String(),
+			key: key, path: path, dsn: fileURL(path, q),
 			log: log, wake: make(chan struct{}, 1), done: make(chan struct{}),
 			next: make(chan struct{}), hold: holdFrames,
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"path/filepath"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -37,8 +36,7 @@ func Settle(ctx context.Context, path string) (err error) {
 
 // settleRollback takes the lock of a writer, under which trail and database are compared.
 func settleRollback(ctx context.Context, path string) (err error) {
-	name := (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: "mode=rw&vfs=" + Name}).String()
-	c, err := sqlite3.OpenContext(ctx, name)
+	c, err := sqlite3.OpenContext(ctx, fileURL(path, url.Values{"mode": {"rw"}, "vfs": {Name}}))
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -342,9 +343,10 @@ func TestPassesThrough(t *testing.T) {
 func TestTrailElsewhere(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "x.db")
-	for _, trail := range []string{"history", filepath.Join(dir, "absolute")} {
-		c := open(t, path, "&trail="+trail)
-		run(t, c, "CREATE TABLE IF NOT EXISTS t(x)", "INSERT INTO t VALUES(1)")
+	for _, trail := range []string{"history", filepath.Join(dir, "absolute"), "odd +%&#? name"} {
+		// The checkpointer opens the database by itself, with the same trail.
+		c := open(t, path, "&checkpoint=background&trail="+escaped(trail))
+		run(t, c, "PRAGMA journal_mode=WAL", "CREATE TABLE IF NOT EXISTS t(x)", "INSERT INTO t VALUES(1)")
 		c.Close()
 		if !filepath.IsAbs(trail) {
 			trail = filepath.Join(dir, trail)
@@ -354,10 +356,21 @@ func TestTrailElsewhere(t *testing.T) {
 		r.upTo(^journal.TXID(0))
 		sameBytes(t, trail, r.bytes(), readFile(t, path))
 	}
-	if _, err := os.Stat(path + "-pagetrail"); err == nil {
-		t.Error("there is a trail beside the database too")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		switch e.Name() {
+		case "x.db", "history", "absolute", "odd +%&#? name":
+		default:
+			t.Errorf("%s is there too", e.Name())
+		}
 	}
 }
+
+// escaped is s as the value of a parameter of a DSN.
+func escaped(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
 
 // TestModesOfFiles checks that nothing is more readable than the database.
 func TestModesOfFiles(t *testing.T) {

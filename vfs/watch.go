@@ -145,7 +145,7 @@ func (w *Watcher) open() error {
 	if w.opt.Trail != "" {
 		q.Set("trail", w.opt.Trail)
 	}
-	dsn := (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(w.path), RawQuery: q.Encode()}).String()
+	dsn := fileURL(w.path, q)
 	var err error
 	if w.conn, err = sqlite3.OpenFlags(dsn, sqlite3.OPEN_READWRITE|sqlite3.OPEN_URI); err != nil {
 		return err
