@@ -80,6 +80,7 @@ type OutputError struct {
 	Reason string
 	Hint   string
 	Err    error // fs.ErrExist, fs.ErrInvalid, or what the file system said
+	InUse  bool  // programs may be using what is there: Options.Force does not replace it
 }
 
 // Error gives path, reason and hint.

@@ -26,6 +26,9 @@ func checkOutput(fsys durable.FS, trail, out string, force bool) (fs.FileMode, e
 	refuse := func(err error, reason, hint string) error {
 		return &OutputError{Path: out, Reason: reason, Hint: hint, Err: err}
 	}
+	inUse := func(reason, hint string) error {
+		return &OutputError{Path: out, Reason: reason, Hint: hint, Err: fs.ErrExist, InUse: true}
+	}
 	if out == "" {
 		return 0, refuse(fs.ErrInvalid, "no name given", "say where to write the database")
 	}
@@ -44,8 +47,8 @@ func checkOutput(fsys durable.FS, trail, out string, force bool) (fs.FileMode, e
 	case info.IsDir():
 		return 0, refuse(fs.ErrInvalid, "it is a directory", "name a file in it")
 	case isLive(fsys, trail, out, info):
-		return 0, refuse(fs.ErrExist, "it is the database that the trail "+trail+" belongs to, and programs may have it open",
-			"restore to another name, check it, stop the programs, and only then move it into place; the trail will record the change")
+		return 0, inUse("it is the database that the trail "+trail+" belongs to, and programs may have it open",
+			"restore to another name, or take the database itself back with pagetrail rewind")
 	case !info.Mode().IsRegular():
 		return 0, refuse(fs.ErrInvalid, "it is not a regular file", "name a new file")
 	case !force:
@@ -55,7 +58,7 @@ func checkOutput(fsys durable.FS, trail, out string, force bool) (fs.FileMode, e
 	}
 	for _, suffix := range []string{"-wal", "-journal"} {
 		if info, err := fsys.Stat(out + suffix); err == nil && info.Size() > 0 {
-			return 0, refuse(fs.ErrExist, "there is "+filepath.Base(out)+suffix+" beside it, which SQLite would play into the restored database",
+			return 0, inUse("there is "+filepath.Base(out)+suffix+" beside it, which SQLite would play into the restored database",
 				"close the programs that use the old database, or move that file away if there are none")
 		}
 	}

@@ -55,8 +55,8 @@ A time between two transactions means the last one at or before it; which that w
 and what came next is said on stderr (--json: on stdout).
 
 FILE must not exist unless --force is given, and then is replaced in one step. The
-trail's own database is never replaced, nor is a database with a -wal or -journal
-beside it. On any failure FILE is what it was and nothing else is left behind.
+trail's own database is never replaced (see rewind), nor is a database with a -wal or
+-journal beside it. On any failure FILE is what it was and nothing else is left behind.
 With -o - the database goes to stdout once it is checked; its scratch file is in
 the directory for temporary files (TMPDIR), which needs room for it.
 
@@ -156,7 +156,7 @@ func (o *hydrateOptions) explain(ctx context.Context, env *Env, t *openedTrail, 
 	var output *apply.OutputError
 	var out *apply.RangeError
 	switch {
-	case errors.As(err, &output) && errors.Is(err, fs.ErrExist):
+	case errors.As(err, &output) && errors.Is(err, fs.ErrExist) && !output.InUse:
 		return withHint(err, "--force replaces it")
 	case errors.As(err, &output):
 		return err

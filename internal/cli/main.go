@@ -68,13 +68,14 @@ func newRoot(env *Env) *cobra.Command {
 		Short: "Every committed change of a SQLite database, and the way back to any of them.",
 		Long: `Every committed change of a SQLite database, kept as a trail of page patches.
 pagetrail reads trails: it lists their transactions and makes the database of any
-of them, bit for bit; and it ships them to object storage. Nothing here but repair
-changes a trail, nothing its database, so all of it may run beside the program that
-uses the database. Promote and handover make a replica the primary, and the other way
-round.`,
+of them, bit for bit; and it ships them to object storage. Nothing here but rewind
+changes a database, and nothing but repair what a trail has, so all of it may run beside
+the program that uses the database. Promote and handover make a replica the primary, and
+the other way round.`,
 		Example: examples(
 			"pagetrail log app.db                            # what happened",
 			"pagetrail hydrate app.db -o was.db --at 14:05   # the database as it was then",
+			"pagetrail rewind app.db --txid 41203            # take the database itself back",
 		),
 		SilenceErrors:         true,
 		SilenceUsage:          true,
@@ -97,7 +98,7 @@ round.`,
 	root.SetHelpCommand(helpVerb())
 	root.AddCommand(
 		newLog(env), newShow(env), newStatus(env), newWindow(env), newPoints(env),
-		newHydrate(env), newFollow(env), newPromote(env), newHandover(env), newServe(env), newSend(env), newRecv(env),
+		newHydrate(env), newRewind(env), newFollow(env), newPromote(env), newHandover(env), newServe(env), newSend(env), newRecv(env),
 		newWatch(env), newVerify(env), newRepair(env), newShip(env), newRun(env), newExec(env), newCompact(env),
 		newDoctor(env), newEstimate(env), newDemo(env), newVersion(env),
 	)
