@@ -56,6 +56,60 @@ func manyNewPages(t *testing.T, mode, size string) {
 	agrees(t, r, c, path, "grown again")
 }
 
+// TestManySamePages has transactions that write many pages and change few of
+// them or none: of their groups, among them the last, nothing may be left.
+func TestManySamePages(t *testing.T) {
+	if err := vfs.Register("same", &vfs.Options{SealBytes: 16 << 10}); err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []string{"WAL", "DELETE"} {
+		t.Run(mode, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "x.db")
+			c, err := sqlite3.Open("file:" + path + "?vfs=same")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			// Pages of 512 bytes make groups from 4 MiB on.
+			run(t, c, "PRAGMA page_size=512", "PRAGMA journal_mode="+mode, "PRAGMA synchronous=OFF", schema,
+				generate("INSERT INTO t(a,b) SELECT hex(randomblob(20)), randomblob(300) FROM generate(20000)"), "VACUUM")
+			r := newReplica(t, path+"-pagetrail")
+			defer r.close()
+			last := agrees(t, r, c, path, "at first")
+			const same = "UPDATE t SET a=lower(a); UPDATE t SET a=upper(a);"
+			for _, sql := range []string{
+				"BEGIN; " + same + " COMMIT",
+				"BEGIN; " + same + " UPDATE t SET a='FIRST' WHERE id=1; COMMIT",
+				"BEGIN; " + same + " UPDATE t SET a='MIDDLE' WHERE id=10000; COMMIT",
+				"BEGIN; " + same + " UPDATE t SET a='LAST' WHERE id=20000; COMMIT",
+				"VACUUM",
+			} {
+				run(t, c, sql)
+				if id := agrees(t, r, c, path, sql); id != last+1 {
+					t.Fatalf("%s: transaction %d after %d", sql, id, last)
+				}
+				last++
+			}
+			// Sealed, they are the same.
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := journal.Seal(t.Context(), path+"-pagetrail", nil); err != nil {
+				t.Fatal(err)
+			}
+			again := newReplica(t, path+"-pagetrail")
+			defer again.close()
+			sameBytes(t, "sealed", again.at(last), snapshot(t, path))
+			if n, err := journal.Unsealed(path+"-pagetrail", nil); err != nil || n != 0 {
+				t.Errorf("%d bytes are not sealed: %v", n, err)
+			}
+			if _, err := again.trail.Verify(t.Context(), nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestImportThenExit loads a database and closes it at once, before its trail
 // can have been compressed; the next to write sees to that.
 func TestImportThenExit(t *testing.T) {

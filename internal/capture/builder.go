@@ -156,7 +156,7 @@ func (r *recording) groups(w *journal.Writer, nos []uint32) (*group, error) {
 		}
 		if before != nil {
 			err := before.wait()
-			if err == nil {
+			if err == nil && before.kept > 0 { // pages may be written and have what they had
 				err = w.AddPart(before.body, before.kept)
 			}
 			if err != nil {
