@@ -65,10 +65,7 @@ func TestManySamePages(t *testing.T) {
 	for _, mode := range []string{"WAL", "DELETE"} {
 		t.Run(mode, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "x.db")
-			c, err := sqlite3.Open("file:" + path + "?vfs=same")
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := openBy(t, "same", path, "")
 			defer c.Close()
 			// Pages of 512 bytes make groups from 4 MiB on.
 			run(t, c, "PRAGMA page_size=512", "PRAGMA journal_mode="+mode, "PRAGMA synchronous=OFF", schema,

@@ -14,7 +14,7 @@ import (
 
 	"github.com/pagetrail/pagetrail/apply"
 	"github.com/pagetrail/pagetrail/journal"
-	_ "github.com/pagetrail/pagetrail/vfs"
+	"github.com/pagetrail/pagetrail/vfs"
 )
 
 // tb is what testing.TB and rapid.T have in common.
@@ -26,7 +26,13 @@ type tb interface {
 
 func open(t tb, path, params string) *sqlite3.Conn {
 	t.Helper()
-	c, err := sqlite3.Open("file:" + path + "?vfs=pagetrail" + params)
+	return openBy(t, vfs.Name, path, params)
+}
+
+// openBy opens a database through the VFS of that name.
+func openBy(t tb, name, path, params string) *sqlite3.Conn {
+	t.Helper()
+	c, err := sqlite3.Open("file:" + path + "?vfs=" + name + params)
 	if err != nil {
 		t.Fatalf("open %s: %v", path, err)
 	}

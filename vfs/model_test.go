@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/ncruces/go-sqlite3"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/pagetrail/pagetrail/apply"
 	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/vfs"
 )
 
 // model drives one database through random work over all modes and compares
@@ -19,6 +22,7 @@ import (
 type model struct {
 	t      *rapid.T
 	path   string
+	vfs    string
 	params string
 	conns  []*sqlite3.Conn
 	r      *replica
@@ -58,16 +62,17 @@ func (m *model) Write(t *rapid.T) {
 	n := rapid.IntRange(1, 60).Draw(t, "rows")
 	size := rapid.SampledFrom([]int{0, 1, 20, 300, 3000, 20000}).Draw(t, "size")
 	sql := rapid.SampledFrom([]string{
-		"INSERT INTO t(a,b) SELECT hex(randomblob(8)), randomblob(%[2]d) FROM generate(%[1]d)",
-		"INSERT INTO t(a,b) SELECT hex(randomblob(8)), zeroblob(%[2]d) FROM generate(%[1]d)",
-		"UPDATE t SET a=hex(randomblob(9)), b=randomblob(%[2]d) WHERE id%%17=%[1]d%%17",
+		"INSERT INTO t(a,b) SELECT hex(randomblob(8)), randomblob($size) FROM generate($n)",
+		"INSERT INTO t(a,b) SELECT hex(randomblob(8)), zeroblob($size) FROM generate($n)",
+		"UPDATE t SET a=hex(randomblob(9)), b=randomblob($size) WHERE id%17=$n%17",
 		"UPDATE t SET a=a",
-		"DELETE FROM t WHERE id%%13=%[1]d%%13",
+		"SAVEPOINT same; UPDATE t SET a=lower(a); UPDATE t SET a=upper(a); RELEASE same",
+		"DELETE FROM t WHERE id%13=$n%13",
 		"DELETE FROM t",
-		"CREATE TABLE IF NOT EXISTS u%[1]d(x PRIMARY KEY) WITHOUT ROWID",
-		"DROP TABLE IF EXISTS u%[1]d",
+		"CREATE TABLE IF NOT EXISTS u$n(x PRIMARY KEY) WITHOUT ROWID",
+		"DROP TABLE IF EXISTS u$n",
 	}).Draw(t, "sql")
-	m.try(generate(fmt.Sprintf(sql, n, size)))
+	m.try(generate(strings.NewReplacer("$n", strconv.Itoa(n), "$size", strconv.Itoa(size)).Replace(sql)))
 }
 
 func (m *model) Transaction(t *rapid.T) {
@@ -120,9 +125,9 @@ func (m *model) Reopen(t *rapid.T) {
 	for _, c := range m.conns {
 		c.Close()
 	}
-	m.conns = []*sqlite3.Conn{open(m.t, m.path, m.params)}
+	m.conns = []*sqlite3.Conn{openBy(m.t, m.vfs, m.path, m.params)}
 	for range rapid.IntRange(0, 2).Draw(t, "more connections") {
-		m.conns = append(m.conns, open(m.t, m.path, m.params))
+		m.conns = append(m.conns, openBy(m.t, m.vfs, m.path, m.params))
 	}
 }
 
@@ -133,6 +138,12 @@ func (m *model) Switch(t *rapid.T) {
 }
 
 func TestModel(t *testing.T) {
+	// Transactions are small here, so they are many groups, or one for each page.
+	for name, size := range map[string]int{"groups": 4 << 10, "pages": 1} {
+		if err := vfs.Register(name, &vfs.Options{GroupBytes: size}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		dir, err := os.MkdirTemp("", "model")
 		if err != nil {
@@ -141,9 +152,10 @@ func TestModel(t *testing.T) {
 		defer os.RemoveAll(dir)
 		m := &model{
 			t: t, path: filepath.Join(dir, "x.db"), seen: map[journal.TXID][]byte{},
+			vfs:    rapid.SampledFrom([]string{vfs.Name, "groups", "pages"}).Draw(t, "vfs"),
 			params: rapid.SampledFrom([]string{"", "&encode=inline"}).Draw(t, "params"),
 		}
-		m.conns = []*sqlite3.Conn{open(t, m.path, m.params)}
+		m.conns = []*sqlite3.Conn{openBy(t, m.vfs, m.path, m.params)}
 		m.r = newReplica(t, m.path+"-pagetrail")
 		defer func() {
 			m.r.close()

@@ -33,6 +33,14 @@ type Options struct {
 	// it is compressed; default 8 MiB.
 	SealBytes int64
 
+	// GroupBytes is how many bytes of pages are encoded at a time, with as many of
+	// their old content and twice that for a transaction of many: so it bounds
+	// the memory that capture takes, however large a transaction is. Small groups
+	// make large transactions take more of the trail, since what moved from one
+	// to another is not found. Default: 16 MiB, if the transaction fits into
+	// that, else 2 MiB.
+	GroupBytes int
+
 	// Checkpoint is "background" to run checkpoints on a connection and a
 	// goroutine of their own instead of within commits. Default "": SQLite's
 	// own way.

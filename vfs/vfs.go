@@ -115,7 +115,7 @@ func (v *captureVFS) openMain(name *sqlitevfs.Filename, flags sqlitevfs.OpenFlag
 		return &replicaFile{wrapped{file}, path}, out&^(sqlitevfs.OPEN_READWRITE|sqlitevfs.OPEN_CREATE) | sqlitevfs.OPEN_READONLY, nil
 	}
 	db, err := capture.Acquire(path, capture.Options{
-		Dir: params.trail, SealBytes: v.opt.SealBytes, ByPath: v.files != nil && !params.inline,
+		Dir: params.trail, SealBytes: v.opt.SealBytes, GroupBytes: v.opt.GroupBytes, ByPath: v.files != nil && !params.inline,
 		Progress: v.opt.progressOf(path), Log: v.opt.Log, FS: v.opt.FS,
 		Full: params.full, SealFast: name.URIParameter(roleParam) == roleWatcher,
 	})

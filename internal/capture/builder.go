@@ -29,6 +29,7 @@ type entry struct {
 // builder turns the pages of a transaction into a record. It keeps its
 // buffers: two groups of pages at the most, whatever the transaction's size.
 type builder struct {
+	limit   int // bytes of pages in a group, 0: as many as is usual
 	groups  [2]group
 	recent  recent
 	entries []entry
@@ -139,6 +140,9 @@ func (r *recording) groups(w *journal.Writer, nos []uint32) (*group, error) {
 	if r.most = diff.GroupPages(r.tx.PageSize); len(nos) > r.most {
 		r.most = manyGroup / r.tx.PageSize
 	}
+	if n := r.b.limit; n > 0 {
+		r.most = min(r.most, max(n/r.tx.PageSize, 1))
+	}
 	r.divide(nos)
 	var before *group
 	for i := 0; ; i++ {
@@ -179,7 +183,7 @@ func (r *recording) divide(nos []uint32) {
 	if !r.fresh {
 		grown, _ = slices.BinarySearch(nos, r.prev.PageCount+1)
 	}
-	if n := len(nos) - grown; n*r.tx.PageSize >= fullBytes {
+	if n := len(nos) - grown; n >= min(fullBytes/r.tx.PageSize, 2*r.most) {
 		r.fullFrom = nos[grown]
 	}
 }
@@ -193,7 +197,7 @@ func (r *recording) groupLen(g *group, nos []uint32) int {
 		return most
 	case nos[0] >= r.fullFrom:
 		g.full = true
-		return min(fullGroup/r.tx.PageSize, len(nos))
+		return min(fullGroup/r.tx.PageSize, r.most, len(nos))
 	}
 	n, _ := slices.BinarySearch(nos, r.fullFrom)
 	return min(most, n)

@@ -25,6 +25,9 @@ type Options struct {
 	Mode      fs.FileMode // of the trail's files; default the database's
 	SealBytes int64       // the tail is sealed when larger; default of journal
 	SealFast  bool        // as in journal
+	// GroupBytes is how many bytes of pages are encoded at a time; default what
+	// fits into one group of package diff, or else manyGroup.
+	GroupBytes int
 	// ByPath says that the database and its WAL can be read by opening their
 	// paths through FS, as with the operating system's VFS. Then encoding of
 	// WAL transactions runs beside the writer; else within its commit.
@@ -113,7 +116,7 @@ func Acquire(path string, o Options) (*DB, error) {
 	key := path + "\x00" + o.Dir
 	db := registry.m[key]
 	if db == nil {
-		db = &DB{path: path, opt: o, wake: make(chan struct{}, 1)}
+		db = &DB{path: path, opt: o, b: builder{limit: o.GroupBytes}, wake: make(chan struct{}, 1)}
 		registry.m[key] = db
 	}
 	db.refs++

@@ -176,7 +176,7 @@ func dieElsewhere(set setup, temp string, n int, outsider bool) (died bool, err 
 	if err := w.conns[0].Exec(insertMany + "; DELETE FROM t"); err != nil {
 		return false, err
 	}
-	other, err := mountAt(d, alias, 16<<10)
+	other, err := mountAt(d, alias, mountOptions)
 	if err != nil {
 		return false, err
 	}
@@ -211,7 +211,7 @@ func dieElsewhere(set setup, temp string, n int, outsider bool) (died bool, err 
 		return false, errors.Join(err, victim.Close())
 	}
 	d.Abandon(before)
-	reader, err := mountAt(d, third, 16<<10)
+	reader, err := mountAt(d, third, mountOptions)
 	if err != nil {
 		return true, err
 	}

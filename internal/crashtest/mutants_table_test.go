@@ -41,6 +41,7 @@ var mutants = []mutant{
 	{"frames wait across an operation on the wal-index", "vfs/frames.go", "	_ = w.settle()", "", "TestFramesRolledBack"},
 	{"frames that failed are forgotten", "vfs/frames.go", "if w.failed = err; w.whole == 0 {", "if w.failed = err; true {", "TestFramesFail"},
 	{"frames that failed are written over another's", "vfs/frames.go", "if err == nil && passed {", "if false {", "TestFramesFail"},
+	{"a group of pages that have not changed is written", "internal/capture/builder.go", "if err == nil && before.kept > 0 {", "if err == nil {", "TestPowerCuts/PERSIST"},
 	{"pages that nobody wrote are zero", "internal/capture/wal.go", "return buf, w.page(no, buf)\n	default", "clear(buf)\n		return buf, nil\n	default", "TestPowerCuts/WAL/OFF"},
 }
 

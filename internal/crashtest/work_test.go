@@ -17,13 +17,14 @@ type setup struct {
 	conns         int
 	inline        bool
 	seal          int64  // bytes of a tail that is full; default 16 KiB
+	groups        int    // bytes of pages in a group; default the VFS's
 	params        string // of the DSN, more
 	cuts          int    // clones at each operation that changes anything
 }
 
 func (s setup) String() string {
-	return fmt.Sprintf("journal_mode=%s synchronous=%s page_size=%d auto_vacuum=%d cache_size=%d existing=%v conns=%d inline=%v",
-		s.journal, s.sync, s.pageSize, s.autoVacuum, s.cache, s.existing, s.conns, s.inline)
+	return fmt.Sprintf("journal_mode=%s synchronous=%s page_size=%d auto_vacuum=%d cache_size=%d existing=%v conns=%d inline=%v groups=%d",
+		s.journal, s.sync, s.pageSize, s.autoVacuum, s.cache, s.existing, s.conns, s.inline, s.groups)
 }
 
 func (s setup) wal() bool { return s.journal == "WAL" }
@@ -56,6 +57,7 @@ func randomSetup(rng *rand.Rand, journal, sync string) setup {
 		existing:   rng.IntN(3) == 0,
 		conns:      1 + rng.IntN(2),
 		inline:     rng.IntN(3) > 0,
+		groups:     []int{0, 1, 4 << 10}[rng.IntN(3)],
 	}
 }
 

@@ -44,15 +44,13 @@ func newRoot(temp string) (root, real string) {
 	return fmt.Sprintf("/disk%d", n), filepath.Join(temp, fmt.Sprint(n))
 }
 
-func mountDisk(d *crashfs.Disk) (*mount, error) { return mountSealing(d, 16<<10) }
+func mountDisk(d *crashfs.Disk) (*mount, error) { return mountAt(d, d.Path(""), mountOptions) }
 
-// mountSealing is mountDisk with a size at which a tail is full.
-func mountSealing(d *crashfs.Disk, seal int64) (*mount, error) {
-	return mountAt(d, d.Path(""), seal)
-}
+// mountOptions make segments and groups of pages small, so that there are many.
+var mountOptions = vfs.Options{SealBytes: 16 << 10, GroupBytes: 8 << 10}
 
-// mountAt is mountSealing under any name of the root.
-func mountAt(d *crashfs.Disk, root string, seal int64) (*mount, error) {
+// mountAt is mountDisk under any name of the root, with options.
+func mountAt(d *crashfs.Disk, root string, o vfs.Options) (*mount, error) {
 	name := strings.TrimPrefix(root, "/")
 	m := &mount{Disk: d, root: root, db: dbName, plain: name, ours: "trail-" + name, log: &bytes.Buffer{}}
 	if err := os.MkdirAll(d.Real(), 0o755); err != nil {
@@ -60,7 +58,8 @@ func mountAt(d *crashfs.Disk, root string, seal int64) (*mount, error) {
 	}
 	sqlitevfs.Register(m.plain, d.VFS())
 	log := slog.New(slog.NewTextHandler(m.log, nil))
-	return m, vfs.Register(m.ours, &vfs.Options{Base: m.plain, FS: d.FS(), Log: log, SealBytes: seal})
+	o.Base, o.FS, o.Log = m.plain, d.FS(), log
+	return m, vfs.Register(m.ours, &o)
 }
 
 func (m *mount) unmount() {
@@ -208,7 +207,7 @@ func newWorld(set setup, seed uint64, temp string) (*world, error) {
 }
 
 func newWorldOn(d *crashfs.Disk, set setup, seed uint64, temp string) (*world, error) {
-	m, err := mountSealing(d, cmp.Or(set.seal, 16<<10))
+	m, err := mountAt(d, d.Path(""), vfs.Options{SealBytes: cmp.Or(set.seal, mountOptions.SealBytes), GroupBytes: set.groups})
 	if err != nil {
 		return nil, err
 	}
