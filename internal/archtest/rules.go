@@ -140,9 +140,10 @@ var rooms = []room{
 		path: "internal/doctor", may: []string{"vfs", "apply", "journal", "journal/archive", "journal/objstore", "journal/ship", "internal/ui"},
 		why: "it does in a store what everybody does there, with a database of its own",
 	},
+	{path: "internal/bisect", may: []string{"apply", "journal"}, why: "it asks restored states, and knows what restores them"},
 	{path: "internal/metrics", may: []string{"internal/sidecar", "journal", "journal/objstore"}, why: "it shows how a sidecar is doing, and changes nothing"},
 	{
-		path: "internal/cli", may: append([]string{"internal/web", "internal/demo", "internal/retry", "internal/durable", "internal/replica", "internal/config", "internal/sidecar", "internal/metrics", "internal/doctor"}, public...),
+		path: "internal/cli", may: append([]string{"internal/web", "internal/demo", "internal/retry", "internal/durable", "internal/replica", "internal/bisect", "internal/config", "internal/sidecar", "internal/metrics", "internal/doctor"}, public...),
 		why: "the one place that knows everyone, save the engine behind the VFS: that is vfs's to offer",
 	},
 	{path: "cmd/...", may: []string{"internal/cli"}, why: "main is ten lines; what it does is in internal/cli"},
@@ -197,9 +198,9 @@ var everyone = []string{
 var guests = []guest{
 	{
 		module: "github.com/ncruces/go-sqlite3", oneFile: []string{"apply"},
-		rooms: append([]string{"vfs", "apply/asof", "examples/...", "internal/doctor"}, testers...),
+		rooms: append([]string{"vfs", "apply/asof", "examples/...", "internal/bisect", "internal/doctor"}, testers...),
 		tests: []string{"vfs", "apply", "apply/...", "internal/capture", "internal/cli", "internal/sidecar"},
-		why:   "the driver stays in vfs, in what is one itself or writes a database to try it, and in tests: the format and the engine outlive it",
+		why:   "the driver stays in vfs, in what is one itself or writes or asks a database of its own, and in tests: the format and the engine outlive it",
 	},
 	{
 		module: "github.com/klauspost/compress", rooms: append([]string{"journal"}, testers...), tests: []string{"diff", "journal/..."},

@@ -169,12 +169,12 @@ func (o *logOptions) span(ctx context.Context, env *Env, t *openedTrail) (first,
 	}
 	first, last = 1, newest.TXID
 	if o.since != "" {
-		if first, err = o.bound(ctx, env, t.Trail, "--since", o.since); err != nil {
+		if first, err = bound(ctx, env, t.Trail, "--since", o.since); err != nil {
 			return 0, 0, err
 		}
 	}
 	if o.until != "" {
-		if last, err = o.bound(ctx, env, t.Trail, "--until", o.until); err != nil {
+		if last, err = bound(ctx, env, t.Trail, "--until", o.until); err != nil {
 			return 0, 0, err
 		}
 		last = min(last, newest.TXID)
@@ -191,7 +191,7 @@ func (o *logOptions) span(ctx context.Context, env *Env, t *openedTrail) (first,
 
 // bound is the TXID that a time or number in a flag means: for --since the first transaction at or
 // after it, for --until the last one at or before it.
-func (o *logOptions) bound(ctx context.Context, env *Env, t *journal.Trail, flag, value string) (journal.TXID, error) {
+func bound(ctx context.Context, env *Env, t *journal.Trail, flag, value string) (journal.TXID, error) {
 	if id, err := parseTXID(value); err == nil {
 		return id, nil
 	}

@@ -98,10 +98,13 @@ the other way round.`,
 	root.SetHelpCommand(helpVerb())
 	root.AddCommand(
 		newLog(env), newShow(env), newStatus(env), newWindow(env), newPoints(env),
-		newHydrate(env), newRewind(env), newFollow(env), newPromote(env), newHandover(env), newServe(env), newSend(env), newRecv(env),
+		newBisect(env), newHydrate(env), newRewind(env), newFollow(env), newPromote(env), newHandover(env), newServe(env), newSend(env), newRecv(env),
 		newWatch(env), newVerify(env), newRepair(env), newShip(env), newRun(env), newExec(env), newCompact(env),
 		newDoctor(env), newEstimate(env), newDemo(env), newVersion(env),
 	)
+	for _, verb := range root.Commands() {
+		verb.SuggestFor = elsewhere[verb.Name()]
+	}
 	root.InitDefaultCompletionCmd()
 	for _, verb := range root.Commands() {
 		verb.DisableFlagsInUseLine = true // the lines name them where they belong
@@ -110,6 +113,23 @@ the other way round.`,
 		}
 	}
 	return root
+}
+
+// elsewhere is what other tools call a verb, for who is used to them: git, restic, Litestream, and databases.
+var elsewhere = map[string][]string{
+	"bisect":  {"blame", "find", "search", "when"},
+	"compact": {"forget", "gc", "prune"},
+	"doctor":  {"probe"},
+	"hydrate": {"checkout", "export", "extract", "recover", "restore"},
+	"log":     {"history", "list", "ls", "ltx", "snapshots"},
+	"points":  {"tag", "tags"},
+	"repair":  {"recover"},
+	"rewind":  {"reset", "restore", "revert", "rollback", "undo"},
+	"ship":    {"backup", "push", "replicate", "upload"},
+	"show":    {"diff", "inspect"},
+	"status":  {"info", "stat"},
+	"verify":  {"check", "fsck"},
+	"window":  {"generations"},
 }
 
 // helpVerb is cobra's help command with an exit code for a verb that does not exist.
