@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"errors"
 
 	"github.com/pagetrail/pagetrail/journal"
@@ -67,8 +68,8 @@ func (db *DB) point(src files, name string) (p journal.Point, err error) {
 		if err := db.ask(src); err != nil {
 			return err
 		}
-		if !db.attached || db.doubt || db.suspect {
-			return errUnsettled
+		if known, err := db.known(src); err != nil || !known {
+			return cmp.Or(err, errUnsettled)
 		}
 		if p, err = db.w.AddPoint(name, db.now()); err != nil {
 			return err
@@ -81,6 +82,26 @@ func (db *DB) point(src files, name string) (p journal.Point, err error) {
 	return p, err
 }
 
+// known says that the trail ends in the state that the database has: the engine is attached, or no process has the database
+// open and the file is as the last one left it. Somebody may be about to commit; then that is the next state.
+func (db *DB) known(src files) (bool, error) {
+	if db.attached || db.w.Prepared() || db.last.TXID == 0 {
+		return db.attached && !db.doubt && !db.suspect, nil
+	}
+	if src.wal == nil {
+		// In WAL mode, and not read from yet: what other programs left in a WAL would not be seen.
+		if fi, err := db.opt.FS.Stat(db.path + "-wal"); !db.opt.ByPath || err == nil && fi.Size() > 0 {
+			return false, nil
+		}
+	}
+	src = db.files(src)
+	v, err := db.view(src)
+	if err != nil || v.origin.WAL {
+		return false, err
+	}
+	return db.agrees(src, v), nil
+}
+
 // errUnsettled refuses to name a state that the trail may not have.
 var errUnsettled = errors.New("nothing was written through pagetrail since the database was opened or changed by another program, " +
-	"so the trail may not have its present state: write to it once, then name the point")
+	"so the trail may not have its present state: read from it once in WAL mode, else write to it, and then name the point")
