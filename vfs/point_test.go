@@ -7,7 +7,42 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/vfs"
 )
+
+// TestNamePoint names the state that an outsider has left, which has to be recorded first.
+func TestNamePoint(t *testing.T) {
+	for _, mode := range []string{"DELETE", "WAL"} {
+		t.Run(mode, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "x.db")
+			c := open(t, path, "")
+			run(t, c, "PRAGMA journal_mode="+mode, "CREATE TABLE t(a)", "INSERT INTO t VALUES(1)")
+			last := txid(t, c)
+			if p, err := vfs.NamePoint(t.Context(), path, "beside"); err != nil || p.TXID != last {
+				t.Errorf("at %d: %+v, %v", last, p, err)
+			}
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+			plain, err := sqlite3.Open("file:" + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer plain.Close()
+			run(t, plain, "INSERT INTO t VALUES(2)")
+			p, err := vfs.NamePoint(t.Context(), path, "after an outsider")
+			if err != nil || p.TXID <= last {
+				t.Fatalf("after %d: %+v, %v", last, p, err)
+			}
+			r := newReplica(t, path+"-pagetrail")
+			defer r.close()
+			sameBytes(t, "what was named", r.at(p.TXID), snapshot(t, path))
+			if _, err := vfs.NamePoint(t.Context(), path, ""); err == nil {
+				t.Error("a point without a name")
+			}
+		})
+	}
+}
 
 // TestPointFirst names a point on a connection that has done nothing else, as a script before a deploy does: that is as good as
 // the trail knows the present state, and refused where a program without the VFS may have made another.

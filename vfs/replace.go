@@ -3,7 +3,6 @@ package vfs
 import (
 	"cmp"
 	"context"
-	"errors"
 	"net/url"
 	"time"
 
@@ -27,33 +26,21 @@ type ReplaceOptions struct {
 // If others do not give up their locks in time, [Busy] says that the error is that. With pages of another size than
 // from has, SQLite cannot do it in WAL mode. After an error nothing has changed.
 func Replace(ctx context.Context, path, from string, o *ReplaceOptions) (at journal.Position, err error) {
-	opt := ReplaceOptions{Wait: 10 * time.Second}
+	opt := ReplaceOptions{Wait: lockWait}
 	if o != nil {
 		opt.Trail, opt.Note = o.Trail, o.Note
 		opt.Wait = cmp.Or(o.Wait, opt.Wait)
 	}
-	q := url.Values{"mode": {"rw"}, "vfs": {Name}}
-	if opt.Trail != "" {
-		q.Set("trail", opt.Trail)
-	}
-	c, err := sqlite3.OpenContext(ctx, fileURL(path, q))
-	if err != nil {
-		return at, err
-	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	if err := c.BusyTimeout(opt.Wait); err != nil {
-		return at, err
-	}
-	db, err := Of(c, "main")
-	if err != nil {
-		return at, err
-	}
-	if err := db.Note(opt.Note); err != nil {
-		return at, err
-	}
-	// Nobody writes to from, and beside a file in WAL mode SQLite would make others.
-	if err := c.Restore("main", fileURL(from, url.Values{"mode": {"ro"}, "immutable": {"1"}})); err != nil {
-		return at, err
-	}
-	return db.Position()
+	err = withDatabase(ctx, path, opt.Trail, opt.Wait, func(c *sqlite3.Conn, db Database) error {
+		if err := db.Note(opt.Note); err != nil {
+			return err
+		}
+		// Nobody writes to from, and beside a file in WAL mode SQLite would make others.
+		if err := c.Restore("main", fileURL(from, url.Values{"mode": {"ro"}, "immutable": {"1"}})); err != nil {
+			return err
+		}
+		at, err = db.Position()
+		return err
+	})
+	return at, err
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
+
+	"github.com/pagetrail/pagetrail/journal"
 )
 
 // Settle makes the trail of the database at path have everything that was committed, whatever a crash or a program
@@ -35,14 +37,50 @@ func Settle(ctx context.Context, path string) (err error) {
 }
 
 // settleRollback takes the lock of a writer, under which trail and database are compared.
-func settleRollback(ctx context.Context, path string) (err error) {
-	c, err := sqlite3.OpenContext(ctx, fileURL(path, url.Values{"mode": {"rw"}, "vfs": {Name}}))
+func settleRollback(ctx context.Context, path string) error {
+	return withDatabase(ctx, path, "", lockWait, func(c *sqlite3.Conn, _ Database) error {
+		return c.Exec("BEGIN IMMEDIATE; ROLLBACK; PRAGMA pagetrail_txid")
+	})
+}
+
+// NamePoint names the last committed transaction of the database at path, which no connection of this process has to have
+// open: a restore point, for scripts. What was committed without the VFS it has recorded first.
+func NamePoint(ctx context.Context, path, name string) (p journal.Point, err error) {
+	point := func(c *sqlite3.Conn, db Database) (err error) {
+		if err = c.Exec("PRAGMA schema_version"); err == nil { // whoever has read knows the WAL
+			p, err = db.Point(name)
+		}
+		return err
+	}
+	if err := withDatabase(ctx, path, "", lockWait, point); err == nil || name == "" {
+		return p, err
+	}
+	if err := Settle(ctx, path); err != nil {
+		return p, err
+	}
+	return p, withDatabase(ctx, path, "", lockWait, point)
+}
+
+// lockWait is how long whoever does one thing waits for the transactions of others.
+const lockWait = 10 * time.Second
+
+// withDatabase calls fn with a connection of its own to the database at path.
+func withDatabase(ctx context.Context, path, trail string, wait time.Duration, fn func(*sqlite3.Conn, Database) error) (err error) {
+	q := url.Values{"mode": {"rw"}, "vfs": {Name}}
+	if trail != "" {
+		q.Set("trail", trail)
+	}
+	c, err := sqlite3.OpenContext(ctx, fileURL(path, q))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	if err := c.Exec("PRAGMA busy_timeout=10000; BEGIN IMMEDIATE"); err != nil {
+	if err := c.BusyTimeout(wait); err != nil {
 		return err
 	}
-	return c.Exec("ROLLBACK; PRAGMA pagetrail_txid")
+	db, err := Of(c, "main")
+	if err != nil {
+		return err
+	}
+	return fn(c, db)
 }

@@ -5,30 +5,47 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/pagetrail/pagetrail/internal/replica"
 	"github.com/pagetrail/pagetrail/internal/ui"
 	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/vfs"
 )
 
-type pointsOptions struct{ trailOptions }
+type pointsOptions struct {
+	trailOptions
+	name string
+}
 
 func newPoints(env *Env) *cobra.Command {
 	o := &pointsOptions{}
 	return o.verb(env, trailVerb{
 		name:  "points",
-		short: "List restore points",
+		short: "List restore points, or name one",
 		examples: []string{
 			"pagetrail points app.db",
+			"pagetrail points app.db --name before-deploy   # in a script",
 			"pagetrail hydrate app.db -o before.db --point before-deploy",
 			"# a program names one with: PRAGMA pagetrail_point='before-deploy'",
 		},
 		long: `List the restore points of a trail: names that a program gave to a state, oldest
-first. A name may be given again; hydrate takes the latest.`,
-		run: o.run,
+first. A name may be given again; hydrate takes the latest.
+
+With --name the last transaction of a database on this machine is named, whether or not
+programs have it open.`,
+		flags: func(f *pflag.FlagSet) {
+			f.StringVar(&o.name, "name", "", "name the present state `NAME`")
+		},
+		codes: []Code{Damaged, Gap, Nothing, Locked},
+		run:   o.run,
 	})
 }
 
 func (o *pointsOptions) run(ctx context.Context, env *Env) error {
+	if o.name != "" {
+		return o.add(ctx, env)
+	}
 	t, err := openTrail(ctx, env, o.trail)
 	if err != nil {
 		return err
@@ -58,7 +75,7 @@ func (o *pointsOptions) run(ctx context.Context, env *Env) error {
 		return o.whole(env, lost)
 	}
 	if len(points) == 0 {
-		env.notice("%s has no restore points; a program names one with PRAGMA pagetrail_point='NAME'", t.Dir())
+		env.notice("%s has no restore points; a program names one with PRAGMA pagetrail_point='NAME', a script with points --name", t.Dir())
 		return o.whole(env, lost)
 	}
 	table := ui.NewTable(env.Out, env.painter(env.OutTerm), env.tableWidth(),
@@ -77,6 +94,36 @@ func (o *pointsOptions) run(ctx context.Context, env *Env) error {
 		return err
 	}
 	return o.whole(env, lost)
+}
+
+// add names the present state of a database.
+func (o *pointsOptions) add(ctx context.Context, env *Env) error {
+	if isURL(o.trail) {
+		return usagef("%s is an archive; what is named is the state of a database on this machine", o.trail)
+	}
+	dir, err := trailDir(o.trail)
+	if err != nil {
+		return err
+	}
+	db := databaseOf(dir)
+	switch {
+	case db == "":
+		return &hintError{usagef("which database the trail %s is of is not known", dir), "a program can name it: PRAGMA pagetrail_point='NAME'"}
+	case replica.Is(db):
+		return &hintError{usagef("%s is a replica: it follows its primary", db), "name the point there"}
+	}
+	p, err := vfs.NamePoint(ctx, db, o.name)
+	if vfs.Busy(err) {
+		return kindf(journal.ErrLocked, "%s: a program is in the middle of a transaction", db)
+	}
+	if err != nil {
+		return fmt.Errorf("name a state of %s: %w", db, err)
+	}
+	if o.json {
+		return writeJSON(env.Out, pointsJSON{[]pointJSON{{p.Name, p.TXID, jsonTime(p.Time.Time()), true}}})
+	}
+	env.notice("transaction %d is %s", p.TXID, ui.Clean(p.Name))
+	return nil
 }
 
 // whole says so when there may have been more.

@@ -35,8 +35,9 @@ func rows(t *testing.T, db, query string) string {
 func TestRewind(t *testing.T) {
 	dir := t.TempDir()
 	db := filepath.Join(dir, "app.db")
-	written(t, db, "PRAGMA journal_mode=wal", "CREATE TABLE t(a)", "INSERT INTO t VALUES(1),(2),(3)",
-		"PRAGMA pagetrail_point='deploy'", "DELETE FROM t", "INSERT INTO t VALUES('later')")
+	written(t, db, "PRAGMA journal_mode=wal", "CREATE TABLE t(a)", "INSERT INTO t VALUES(1),(2),(3)")
+	wanted(t, cli.Done, "transaction 3 is deploy", "points", db, "--name", "deploy")
+	written(t, db, "DELETE FROM t", "INSERT INTO t VALUES('later')")
 	open, err := sqlite3.Open("file:" + filepath.ToSlash(db) + "?vfs=pagetrail")
 	if err != nil {
 		t.Fatal(err)
