@@ -47,12 +47,7 @@ If the answer went to and fro, it is one of the transactions that changed it to 
 is.
 
 ` + timeHelp + "\n\n" + trailHelp,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 2 {
-				return &hintError{usagef("a trail and a query, in quotes: %s", cmd.UseLine()), "see: " + cmd.CommandPath() + " --help"}
-			}
-			return nil
-		},
+		Args: between(2, 2, "a trail and a query, in quotes:"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.trail, o.query = args[0], args[1]
 			return o.run(cmd.Context(), env)

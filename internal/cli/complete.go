@@ -82,3 +82,10 @@ func pointNames(t *journal.Trail) []string {
 	}
 	return found
 }
+
+// mustComplete registers completion for a flag; it fails only for a flag that does not exist.
+func mustComplete(cmd *cobra.Command, flag string, values func(*journal.Trail) []string) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, completeFlag(values)); err != nil {
+		panic(err)
+	}
+}

@@ -68,6 +68,9 @@ func (e *Env) tableWidth() int {
 // showTime shows a moment in the environment's zone.
 func (e *Env) showTime(t time.Time) string { return showTime(t, e.Zone) }
 
+// since is how long ago a moment was by the environment's clock.
+func (e *Env) since(t time.Time) time.Duration { return e.Now().Sub(t) }
+
 // ago says how long before now a moment was; a moment in the future is a clock that went wrong,
 // and is said so.
 func (e *Env) ago(t time.Time) string {

@@ -91,12 +91,7 @@ another database at that name, or one that refuses the token, ends it.
 It ends with code 0 when interrupted, unless --once was not done.
 
 ` + trailHelp,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 2 {
-				return &hintError{usagef("which trail, into which replica? %s", cmd.UseLine()), "see: " + cmd.CommandPath() + " --help"}
-			}
-			return nil
-		},
+		Args: between(2, 2, "which trail, into which replica?"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.trail, o.replica = args[0], args[1]
 			return o.run(cmd.Context(), env)

@@ -52,12 +52,7 @@ Stopped at any moment, the same command goes on. Should nobody be promoted, DB i
 the primary again by pagetrail promote DB, like any replica.
 
 DB can be followed into afterwards, and keeps its trail.`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) < 1 || len(args) > 2 {
-				return &hintError{usagef("which database, and to which replica? %s", cmd.UseLine()), "see: " + cmd.CommandPath() + " --help"}
-			}
-			return nil
-		},
+		Args: between(1, 2, "which database, and to which replica?"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.db = args[0]; len(args) > 1 {
 				o.replica = args[1]

@@ -77,6 +77,16 @@ func examples(lines ...string) string {
 	return strings.Join(lines, "\n")
 }
 
+// between wants so many arguments of a verb, and else asks for them.
+func between(least, most int, question string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < least || len(args) > most {
+			return &hintError{usagef("%s %s", question, cmd.UseLine()), "see: " + cmd.CommandPath() + " --help"}
+		}
+		return nil
+	}
+}
+
 // oneTrail wants exactly one argument and says which.
 func oneTrail(cmd *cobra.Command, args []string) error {
 	switch {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -80,13 +79,6 @@ Progress is drawn on a terminal; elsewhere SIGUSR1 makes it say how far it is.
 	mustComplete(cmd, "txid", recentTXIDs)
 	mustComplete(cmd, "point", pointNames)
 	return cmd
-}
-
-// mustComplete registers completion for a flag; it fails only for a flag that does not exist.
-func mustComplete(cmd *cobra.Command, flag string, values func(*journal.Trail) []string) {
-	if err := cmd.RegisterFlagCompletionFunc(flag, completeFlag(values)); err != nil {
-		panic(err)
-	}
 }
 
 func (o *hydrateOptions) run(ctx context.Context, env *Env) error {
@@ -285,64 +277,3 @@ func noteOf(tx journal.Tx) string {
 	}
 	return fmt.Sprintf(", note %q", ui.Clean(tx.Note))
 }
-
-// progressBar joins ui.Progress with what apply reports, and prints it when a signal asks.
-type progressBar struct {
-	bar  *ui.Progress
-	last apply.Phase
-	stop func()
-}
-
-// progress starts a bar on stderr: drawn on a terminal, printed on SIGUSR1 everywhere, and silent
-// with --quiet.
-func (e *Env) progress(ctx context.Context, label string) *progressBar {
-	p := &progressBar{bar: &ui.Progress{W: e.Err, Term: e.ErrTerm, Width: e.Width, Now: e.Now, Label: label}, stop: func() {}}
-	if e.quiet {
-		p.bar = nil
-		return p
-	}
-	p.stop = onReportSignal(ctx, p.bar.Report)
-	return p
-}
-
-// phases in the words that a bar shows.
-var phaseNames = map[apply.Phase]string{
-	apply.PhaseBase:   "base",
-	apply.PhaseReplay: "replaying",
-	apply.PhaseCheck:  "checking",
-	apply.PhaseCopy:   "writing",
-	apply.PhaseScan:   "reading",
-}
-
-// apply shows the progress of a phase; a bar is one phase at a time.
-func (p *progressBar) apply(a apply.Progress) {
-	if p.bar == nil {
-		return
-	}
-	if a.Phase != p.last {
-		p.bar.Finish()
-		p.bar.Label, p.last = phaseNames[a.Phase], a.Phase
-	}
-	p.bar.Update(a.Bytes, a.BytesTotal)
-}
-
-// finish takes the bar away.
-func (p *progressBar) finish() {
-	p.bar.Finish()
-	p.stop()
-}
-
-// since is how long ago a moment was by the environment's clock.
-func (e *Env) since(t time.Time) time.Duration { return e.Now().Sub(t) }
-
-// phase begins a phase that is not apply's.
-func (p *progressBar) phase(label string) {
-	if p.bar == nil {
-		return
-	}
-	p.bar.Finish()
-	p.bar.Label, p.last = label, ""
-}
-
-// update shows the progress of such a phase.
-func (p *progressBar) update(done, total int64) { p.bar.Update(done, total) }

@@ -65,12 +65,7 @@ Stopped at any moment, the same command goes on. Until it is done programs canno
 to REPLICA, nor can it be followed into. Once the old primary is fenced off the takeover
 has to be finished, here or by promoting another replica: until then nobody can ship.
 REPLICA-takeover says that one has begun.`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return &hintError{usagef("which replica? %s", cmd.UseLine()), "see: " + cmd.CommandPath() + " --help"}
-			}
-			return nil
-		},
+		Args: between(1, 1, "which replica?"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.replica = args[0]
 			return o.run(cmd.Context(), env)

@@ -44,12 +44,7 @@ before a byte of it changes. A stream that begins with what REPLICA has already 
 applied from there on; one that begins after what it lacks is refused. A stream that is
 cut off leaves REPLICA at the last transaction that came whole, and is an error. At its
 end recv says which transaction that is: what to give to send --from the next time.`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return &hintError{usagef("into which replica? %s", cmd.UseLine()), "see: " + cmd.CommandPath() + " --help"}
-			}
-			return nil
-		},
+		Args: between(1, 1, "into which replica?"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.replica = args[0]
 			return o.run(cmd.Context(), env)

@@ -62,12 +62,7 @@ others, and then ends with code 11 and without a change.
 In WAL mode a database cannot be taken back to when its pages had another size.
 
 ` + timeHelp,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return &hintError{usagef("which database? %s", cmd.UseLine()), "see: " + cmd.CommandPath() + " --help"}
-			}
-			return nil
-		},
+		Args: between(1, 1, "which database?"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.db = args[0]
 			return o.run(cmd.Context(), env)
