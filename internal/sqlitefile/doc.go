@@ -1,7 +1,6 @@
 // Package sqlitefile reads the bytes that SQLite itself puts on disk: the
-// database header, the write-ahead log and its index, the rollback journal and
-// the numbers of the lock bytes; and it can say what each page of a database
-// is for.
+// database header, the write-ahead log and its index, and the numbers of the
+// lock bytes; and it can say what each page of a database is for.
 //
 // It is pure parsing. Nothing here opens, locks or writes a file: what is read
 // comes as a slice or through an [io.ReaderAt], and the caller answers for

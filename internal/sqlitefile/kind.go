@@ -37,21 +37,3 @@ func (k Kind) String() string {
 	}
 	return kindNames[Unknown]
 }
-
-// BTree says that the page is part of a table or an index, overflow excepted.
-func (k Kind) BTree() bool { return k >= TableInterior && k <= IndexLeaf }
-
-// KindOf guesses from a page's own bytes what it is, without reading any other:
-// one of the four b-tree kinds, LockBytes or Unknown. It is a guess because
-// only what refers to a page decides: a free page still looks like what it was.
-// [Walk] knows.
-func KindOf(page []byte, no uint32) Kind {
-	if ValidPageSize(len(page)) && no == LockPage(len(page)) {
-		return LockBytes
-	}
-	t, ok := parseTree(page, no, len(page))
-	if !ok {
-		return Unknown
-	}
-	return t.kind
-}

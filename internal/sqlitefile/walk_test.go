@@ -123,10 +123,6 @@ func TestWalkAgreesWithTheCLibrary(t *testing.T) {
 						t.Errorf("page %d: %q, the C library says %q", p.No, got, want[p.No])
 					}
 					delete(want, p.No)
-					page := file[int(p.No-1)*size : int(p.No)*size]
-					if p.Kind.BTree() && sqlitefile.KindOf(page, p.No) != p.Kind {
-						t.Errorf("page %d: KindOf says %v, Walk %v", p.No, sqlitefile.KindOf(page, p.No), p.Kind)
-					}
 					if table := map[string]string{"i x": "t", "sqlite_autoindex_t_1": "t"}[p.Name]; table != "" && p.Table != table {
 						t.Errorf("page %d: %q of table %q", p.No, p.Name, p.Table)
 					}
@@ -334,31 +330,6 @@ func TestWalkAtTheEdgeOfOverflow(t *testing.T) {
 				t.Errorf("row of %d bytes: page 3 is %v, want %v", payload, got, want)
 			}
 		}
-	}
-}
-
-func TestKindOfGuesses(t *testing.T) {
-	for _, size := range pageSizes {
-		for _, no := range []uint32{1, 2} {
-			head := map[uint32]int{1: 100, 2: 0}[no]
-			for flag := range 256 {
-				page := make([]byte, size)
-				page[head] = byte(flag)
-				want := map[int]sqlitefile.Kind{
-					2: sqlitefile.IndexInterior, 5: sqlitefile.TableInterior,
-					10: sqlitefile.IndexLeaf, 13: sqlitefile.TableLeaf,
-				}[flag]
-				if got := sqlitefile.KindOf(page, no); got != want {
-					t.Errorf("flag %d: %v, want %v", flag, got, want)
-				}
-			}
-		}
-		if got := sqlitefile.KindOf(make([]byte, size), sqlitefile.LockPage(size)); got != sqlitefile.LockBytes {
-			t.Errorf("lock page: %v", got)
-		}
-	}
-	for n := range 120 {
-		sqlitefile.KindOf(bytes.Repeat([]byte{5}, n), 1) // must not panic
 	}
 }
 

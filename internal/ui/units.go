@@ -107,15 +107,3 @@ func Percent(part, whole int64) string {
 		return fmt.Sprintf("%.0f %%", p)
 	}
 }
-
-// Times shows how many times whole is larger than part: "5.2×"; "–" when part is nothing.
-func Times(whole, part int64) string {
-	if part <= 0 {
-		return "–"
-	}
-	r := float64(whole) / float64(part)
-	if r < 9.95 {
-		return fmt.Sprintf("%.1f×", r)
-	}
-	return Count(int64(r+0.5)) + "×"
-}
