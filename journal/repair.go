@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pagetrail/pagetrail/internal/durable"
+	"github.com/pagetrail/pagetrail/internal/pause"
 )
 
 // RepairOptions for PlanRepair and Repair; nil means defaults.
@@ -163,10 +164,8 @@ func (r *repair) lock(ctx context.Context, want func(path string) bool) (repairL
 		if !errors.Is(err, ErrLocked) || !time.Now().Before(end) {
 			return held, err
 		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(2 * time.Millisecond):
+		if err := pause.For(ctx, 2*time.Millisecond); err != nil {
+			return nil, err
 		}
 	}
 }

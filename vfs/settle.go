@@ -8,6 +8,7 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 
+	"github.com/pagetrail/pagetrail/internal/pause"
 	"github.com/pagetrail/pagetrail/journal"
 )
 
@@ -28,10 +29,8 @@ func Settle(ctx context.Context, path string) (err error) {
 		if err == nil || !Busy(err) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(wait):
+		if err := pause.For(ctx, wait); err != nil {
+			return err
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/pagetrail/pagetrail/internal/capture"
+	"github.com/pagetrail/pagetrail/internal/pause"
 )
 
 // ErrNotWAL says that a database cannot be watched, since its journal mode is
@@ -96,10 +97,8 @@ func Watch(ctx context.Context, path string, o *WatchOptions) (err error) {
 		if err != nil && !Busy(err) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(wait):
+		if err := pause.For(ctx, wait); err != nil {
+			return err
 		}
 	}
 }

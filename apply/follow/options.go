@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/pagetrail/pagetrail/internal/pause"
 	"github.com/pagetrail/pagetrail/journal"
 )
 
@@ -156,7 +157,7 @@ func (o *Options) withDefaults() Options {
 		opt.Now = time.Now
 	}
 	if opt.Wait == nil {
-		opt.Wait = wait
+		opt.Wait = pause.For
 	}
 	if opt.hook == nil {
 		opt.hook = func(string) {}
@@ -174,18 +175,6 @@ func (o *Options) sync(f *os.File) error {
 		o.hook("synced " + f.Name())
 	}
 	return err
-}
-
-// wait is the default of Options.Wait.
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // waiter tries something again and again for a bounded time.

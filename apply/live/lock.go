@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pagetrail/pagetrail/internal/oflock"
+	"github.com/pagetrail/pagetrail/internal/pause"
 	"github.com/pagetrail/pagetrail/internal/sqlitefile"
 )
 
@@ -19,8 +20,8 @@ const (
 	// deadMan is the byte of the wal-index on which every connection holds a
 	// shared lock: where nobody does, what the file says is of the past.
 	deadMan = 128
-	// pause between two looks at a lock.
-	pause = 5 * time.Millisecond
+	// tryAgain is the pause between two looks at a lock.
+	tryAgain = 5 * time.Millisecond
 )
 
 // waiter bounds how long all waiting together may take.
@@ -40,13 +41,11 @@ func (w *waiter) until(what string, try func() (bool, error)) error {
 		if ok || err != nil {
 			return err
 		}
-		if !time.Now().Add(pause).Before(w.end) {
+		if !time.Now().Add(tryAgain).Before(w.end) {
 			return fmt.Errorf("%s: %w", what, ErrBusy)
 		}
-		select {
-		case <-w.ctx.Done():
-			return context.Cause(w.ctx)
-		case <-time.After(pause):
+		if err := pause.For(w.ctx, tryAgain); err != nil {
+			return err
 		}
 	}
 }

@@ -20,23 +20,23 @@ var rooms = []room{
 	{path: "internal/sqlitefile", leaf: true, why: "it parses SQLite's formats and knows none of ours"},
 	{path: "internal/ui", leaf: true, why: "it draws what it is given and knows nothing of trails"},
 	{path: "internal/invariant", leaf: true, why: "assertions are used by everyone, so they use nobody"},
-	{path: "internal/retry", leaf: true, why: "it waits and calls again, whatever it calls"},
+	{path: "internal/pause", leaf: true, why: "waiting takes nobody"},
 	{path: "internal/crashfs", leaf: true, may: []string{"internal/durable"}, why: "the simulated disk is one more durable.FS, and one more VFS below ours"},
 	{path: "internal/testdb", leaf: true, why: "it makes databases for tests and knows no trail"},
 	{path: "internal/archtest", leaf: true, why: "it looks at the building from outside"},
 	{path: "testdata/...", leaf: true, why: "it is data"},
 
 	{
-		path: "journal", may: []string{"diff", "internal/durable", "internal/invariant"},
+		path: "journal", may: []string{"internal/pause", "diff", "internal/durable", "internal/invariant"},
 		why: "journal is the format and nothing else: no SQLite, no store, no engine",
 	},
 	{path: "journal/tail", may: []string{"journal", "diff", "internal/durable"}, why: "it yields transactions and knows no SQLite"},
 	{
-		path: "journal/objstore", leaf: true, may: []string{"internal/durable", "internal/retry", "journal/objstore/mem", "journal/objstore/objstoretest"},
+		path: "journal/objstore", leaf: true, may: []string{"internal/durable", "internal/pause", "journal/objstore/mem", "journal/objstore/objstoretest"},
 		why: "the interface and its wrappers know neither trails nor providers",
 	},
 	{
-		path: "journal/objstore/...", leaf: true, may: []string{"journal/objstore", "journal/objstore/objstoretest", "internal/durable", "internal/retry"},
+		path: "journal/objstore/...", leaf: true, may: []string{"journal/objstore", "journal/objstore/objstoretest", "internal/durable", "internal/pause"},
 		why: "a provider knows the interface it implements, and not the other providers",
 	},
 	{
@@ -48,19 +48,19 @@ var rooms = []room{
 		why: "folding is a pure merge of readers into a writer; when to do it is journal/archive's business",
 	},
 	{
-		path: "journal/archive", may: []string{"journal", "journal/compact", "journal/objstore", "diff", "internal/durable", "internal/retry"},
+		path: "journal/archive", may: []string{"journal", "journal/compact", "journal/objstore", "diff", "internal/durable", "internal/pause"},
 		why: "names, head, bases and retention, above the store's interface and below those who use them",
 	},
 	{
-		path: "journal/ship", may: []string{"journal", "journal/archive", "journal/objstore", "diff", "internal/durable", "internal/retry"},
+		path: "journal/ship", may: []string{"journal", "journal/archive", "journal/objstore", "diff", "internal/durable", "internal/pause"},
 		why: "the shipper moves bytes of a trail into an archive and knows no SQLite",
 	},
 	{
-		path: "journal/serve", may: []string{"journal", "internal/durable"},
+		path: "journal/serve", may: []string{"internal/pause", "journal", "internal/durable"},
 		why: "a server sends bytes of trails to whoever may have them, and knows no SQLite and no store",
 	},
 	{
-		path: "internal/replica", may: []string{"journal", "diff", "internal/sqlitefile", "internal/durable"},
+		path: "internal/replica", may: []string{"internal/pause", "journal", "diff", "internal/sqlitefile", "internal/durable"},
 		why: "it is what a follower writes of its position and readers look at, so it knows neither",
 	},
 	{
@@ -68,7 +68,7 @@ var rooms = []room{
 		why: "the engine is told what a file did; it knows SQLite's protocols and no driver",
 	},
 	{
-		path: "vfs", may: []string{"internal/capture", "internal/replica", "journal", "diff", "internal/sqlitefile", "internal/durable", "internal/invariant"},
+		path: "vfs", may: []string{"internal/pause", "internal/capture", "internal/replica", "journal", "diff", "internal/sqlitefile", "internal/durable", "internal/invariant"},
 		why: "the front end translates a driver's calls for the engine, and does nothing else",
 	},
 	{
@@ -76,11 +76,11 @@ var rooms = []room{
 		why: "replay reads journal bytes, wherever they were captured",
 	},
 	{
-		path: "apply/follow", may: []string{"apply", "internal/replica", "journal", "journal/tail", "diff", "internal/sqlitefile", "internal/oflock", "internal/durable", "internal/invariant"},
+		path: "apply/follow", may: []string{"internal/pause", "apply", "internal/replica", "journal", "journal/tail", "diff", "internal/sqlitefile", "internal/oflock", "internal/durable", "internal/invariant"},
 		why: "a follower is a source, a position and a loop; the source comes in through an interface",
 	},
 	{
-		path: "apply/live", may: []string{"apply", "journal", "diff", "internal/sqlitefile", "internal/oflock"},
+		path: "apply/live", may: []string{"internal/pause", "apply", "journal", "diff", "internal/sqlitefile", "internal/oflock"},
 		why: "it reads a database beside the programs that use it, and compares it with its trail",
 	},
 	{
@@ -88,7 +88,7 @@ var rooms = []room{
 		why: "it carries positions between requests, and whoever uses it says how they are asked and waited for",
 	},
 	{
-		path: "apply/follow/changes", may: []string{"apply", "apply/follow", "journal", "journal/serve", "diff", "internal/sqlitefile"},
+		path: "apply/follow/changes", may: []string{"internal/pause", "apply", "apply/follow", "journal", "journal/serve", "diff", "internal/sqlitefile"},
 		why: "a feed is one more reader of a source, which keeps no replica; a server sends what it finds",
 	},
 	{
@@ -97,6 +97,7 @@ var rooms = []room{
 	},
 	{
 		path: "apply/follow/takeover", may: []string{
+			"internal/pause",
 			"apply", "apply/follow", "journal", "journal/archive", "journal/objstore", "diff", "internal/replica", "internal/sqlitefile",
 			"internal/oflock", "internal/durable",
 		},
@@ -143,7 +144,7 @@ var rooms = []room{
 	{path: "internal/bisect", may: []string{"apply", "journal"}, why: "it asks restored states, and knows what restores them"},
 	{path: "internal/metrics", may: []string{"internal/sidecar", "journal", "journal/objstore"}, why: "it shows how a sidecar is doing, and changes nothing"},
 	{
-		path: "internal/cli", may: append([]string{"internal/web", "internal/demo", "internal/retry", "internal/durable", "internal/replica", "internal/bisect", "internal/config", "internal/sidecar", "internal/metrics", "internal/doctor"}, public...),
+		path: "internal/cli", may: append([]string{"internal/web", "internal/demo", "internal/pause", "internal/durable", "internal/replica", "internal/bisect", "internal/config", "internal/sidecar", "internal/metrics", "internal/doctor"}, public...),
 		why: "the one place that knows everyone, save the engine behind the VFS: that is vfs's to offer",
 	},
 	{path: "cmd/...", may: []string{"internal/cli"}, why: "main is ten lines; what it does is in internal/cli"},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/pagetrail/pagetrail/internal/pause"
 	"github.com/pagetrail/pagetrail/internal/sqlitefile"
 	"github.com/pagetrail/pagetrail/journal"
 )
@@ -141,7 +142,7 @@ const (
 // transaction. It returns where the replica is. The error is a [journal.ErrForeign] when it is a replica of another
 // database or of an older timeline's continuation, else the context's.
 func Wait(ctx context.Context, path string, want journal.Position) (journal.Position, error) {
-	for pause := pauseMin; ; pause = min(2*pause, pauseMax) {
+	for rest := pauseMin; ; rest = min(2*rest, pauseMax) {
 		m, err := Position(path)
 		if err != nil {
 			return journal.Position{}, err
@@ -152,12 +153,8 @@ func Wait(ctx context.Context, path string, want journal.Position) (journal.Posi
 		if m.TXID >= want.TXID {
 			return m.Position, nil
 		}
-		t := time.NewTimer(pause)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return m.Position, fmt.Errorf("%s is at transaction %d, and not yet at %d: %w", path, m.TXID, want.TXID, context.Cause(ctx))
+		if err := pause.For(ctx, rest); err != nil {
+			return m.Position, fmt.Errorf("%s is at transaction %d, and not yet at %d: %w", path, m.TXID, want.TXID, err)
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"time"
+
+	"github.com/pagetrail/pagetrail/internal/pause"
 )
 
 // RetryOptions for Retry; nil means defaults.
@@ -47,16 +49,7 @@ func Pause(try int, first, most time.Duration) time.Duration {
 }
 
 // Sleep waits, unless the context ends before.
-func Sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
+func Sleep(ctx context.Context, d time.Duration) error { return pause.For(ctx, d) }
 
 // Retry carries out again what failed without a clear answer (see Final). A call whose failed try was carried out
 // after all looks to the next try like another's doing: a Create that finds the key taken, a Swap that finds the tag

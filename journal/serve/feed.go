@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pagetrail/pagetrail/internal/durable"
+	"github.com/pagetrail/pagetrail/internal/pause"
 	"github.com/pagetrail/pagetrail/journal"
 )
 
@@ -91,7 +92,7 @@ func (f *feed) pump(ctx context.Context, before, done chan struct{}) {
 		}
 		f.mu.Unlock()
 		if err != nil {
-			sleep(ctx, f.o.PollError)
+			_ = pause.For(ctx, f.o.PollError)
 			continue
 		}
 		pace.next(ctx, looked, news)
@@ -251,13 +252,3 @@ func (f *feed) sent(p *piece) {
 }
 
 func (p *piece) reader() io.Reader { return io.NewSectionReader(p.data, 0, p.size) }
-
-// sleep waits, unless the context ends before.
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}

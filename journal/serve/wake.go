@@ -3,6 +3,8 @@ package serve
 import (
 	"context"
 	"time"
+
+	"github.com/pagetrail/pagetrail/internal/pause"
 )
 
 // pacer says when a trail is to be looked at again.
@@ -31,12 +33,12 @@ func (p *pacer) next(ctx context.Context, looked time.Time, news bool) {
 		if p.pause = min(p.pause+p.pause/16+1, p.o.PollMax); news {
 			p.pause = p.o.PollMin
 		}
-		sleep(ctx, p.pause)
+		_ = pause.For(ctx, p.pause)
 		return
 	}
 	p.timed = !p.wake.wait(ctx, p.o.PollMax)
 	if early := p.o.PollMin - time.Since(looked); early > 0 && news {
-		sleep(ctx, early) // what comes in close succession shares a batch
+		_ = pause.For(ctx, early) // what comes in close succession shares a batch
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/pagetrail/pagetrail/internal/pause"
 )
 
 // waker is woken at once when a file of a directory is written to, by whatever process of this machine. Looking again
@@ -51,7 +53,7 @@ func (w *waker) wait(ctx context.Context, d time.Duration) bool {
 			return true
 		}
 	}
-	sleep(ctx, time.Until(end)) // nothing is left of it, unless the watch is broken
+	_ = pause.For(ctx, time.Until(end)) // nothing is left of it, unless the watch is broken
 	return false
 }
 

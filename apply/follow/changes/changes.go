@@ -32,6 +32,7 @@ import (
 	"github.com/pagetrail/pagetrail/apply"
 	"github.com/pagetrail/pagetrail/apply/follow"
 	"github.com/pagetrail/pagetrail/diff"
+	"github.com/pagetrail/pagetrail/internal/pause"
 	"github.com/pagetrail/pagetrail/internal/sqlitefile"
 	"github.com/pagetrail/pagetrail/journal"
 )
@@ -114,18 +115,18 @@ func (f *feed) close() {
 }
 
 func (f *feed) run(ctx context.Context, yield func(Change) bool) error {
-	pause := f.o.PollMin
+	rest := f.o.PollMin
 	for {
 		n, err := f.look(ctx, yield)
 		switch {
 		case err != nil && !f.o.Once && (f.o.Retry(err) || errors.Is(err, follow.ErrNotReady)):
-			pause = retryPause
+			rest = retryPause
 		case err != nil, f.o.Once:
 			return err
 		case n > 0:
-			pause = f.o.PollMin
+			rest = f.o.PollMin
 		default:
-			pause = min(pause*2, f.o.PollMax)
+			rest = min(rest*2, f.o.PollMax)
 		}
 		if w, ok := f.src.(follow.Waiter); ok && err == nil {
 			err = w.Await(ctx, f.o.PollMax)
@@ -133,22 +134,11 @@ func (f *feed) run(ctx context.Context, yield func(Change) bool) error {
 				return nil
 			}
 		} else {
-			err = sleep(ctx, pause)
+			err = pause.For(ctx, rest)
 		}
 		if err != nil {
 			return err
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 

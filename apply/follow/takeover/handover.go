@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pagetrail/pagetrail/internal/pause"
 	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/archive"
 	"github.com/pagetrail/pagetrail/journal/objstore"
@@ -102,7 +103,7 @@ func (h *handover) wait(ctx context.Context) error {
 	if h.o.Wait != nil {
 		return h.o.Wait(ctx, time.Second)
 	}
-	return wait(ctx, time.Second)
+	return pause.For(ctx, time.Second)
 }
 
 // look is the archive's head, and the last transaction of its history.

@@ -1,7 +1,6 @@
 package takeover
 
 import (
-	"context"
 	"time"
 
 	"github.com/pagetrail/pagetrail/journal"
@@ -64,15 +63,4 @@ type Result struct {
 	Merged journal.TXID
 	// Readers says that other programs have the database open, so that it still has a -wal.
 	Readers bool
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/pagetrail/pagetrail/apply/follow"
 	"github.com/pagetrail/pagetrail/diff"
 	"github.com/pagetrail/pagetrail/internal/oflock"
+	"github.com/pagetrail/pagetrail/internal/pause"
 	"github.com/pagetrail/pagetrail/internal/replica"
 	"github.com/pagetrail/pagetrail/internal/sqlitefile"
 	"github.com/pagetrail/pagetrail/journal"
@@ -77,7 +78,7 @@ func Retire(ctx context.Context, path string, o *RetireOptions) (*Retired, error
 		if !errors.Is(err, journal.ErrLocked) || time.Now().After(end) {
 			return r, err
 		}
-		if err := wait(ctx, 10*time.Millisecond); err != nil {
+		if err := pause.For(ctx, 10*time.Millisecond); err != nil {
 			return nil, err
 		}
 	}
