@@ -114,11 +114,7 @@ func (r *Replica) openLog(_ context.Context, w *waiter) error {
 	if err := r.refuseJournal(); err != nil {
 		return err
 	}
-	var b [sqlitefile.HeaderSize]byte
-	if _, err := r.db.ReadAt(b[:], 0); err != nil && err != io.EOF {
-		return err
-	}
-	h, err := sqlitefile.ParseHeader(b[:])
+	h, err := sqlitefile.ReadHeader(r.db)
 	if err != nil {
 		return err
 	}
@@ -212,11 +208,7 @@ func (r *Replica) readIndex(_ context.Context, w *waiter) error {
 func (r *Replica) readSize() error {
 	r.salt = [2]uint32{r.hdr.Salt[0] + 1, rand.Uint32()}
 	r.latest, r.frames = map[uint32]uint32{}, r.frames[:0]
-	var b [sqlitefile.HeaderSize]byte
-	if _, err := r.db.ReadAt(b[:], 0); err != nil && err != io.EOF {
-		return err
-	}
-	h, err := sqlitefile.ParseHeader(b[:])
+	h, err := sqlitefile.ReadHeader(r.db)
 	if err != nil {
 		return err
 	}

@@ -152,14 +152,12 @@ func (s *Snapshot) use(frame uint32) error {
 		s.pageSize, s.count = 0, 0
 		return nil
 	}
-	var b [sqlitefile.HeaderSize]byte
-	n, err := s.db.ReadAt(b[:], 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	h, err := sqlitefile.ParseHeader(b[:n])
-	if err != nil {
+	h, err := sqlitefile.ReadHeader(s.db)
+	if errors.Is(err, sqlitefile.ErrMalformed) {
 		return fmt.Errorf("%s: %w: %w", s.path, ErrNotDatabase, err)
+	}
+	if err != nil {
+		return err
 	}
 	s.pageSize, s.count = h.PageSize, h.Pages(s.size)
 	return nil

@@ -2,7 +2,9 @@ package sqlitefile
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 )
 
 // HeaderSize is the length in bytes of the database header, which is the
@@ -41,6 +43,17 @@ type Header struct {
 	ApplicationID   uint32 // PRAGMA application_id
 	VersionValidFor uint32 // the change counter when SQLiteVersion and PageCount were written
 	SQLiteVersion   uint32 // SQLITE_VERSION_NUMBER of the library that wrote last
+}
+
+// ReadHeader reads the header from the beginning of a database. Errors are those
+// of [ParseHeader], also for a file that is too short, and the reader's.
+func ReadHeader(r io.ReaderAt) (Header, error) {
+	var b [HeaderSize]byte
+	n, err := r.ReadAt(b[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return Header{}, err
+	}
+	return ParseHeader(b[:n])
 }
 
 // ParseHeader reads the header from the first HeaderSize bytes of b, which it

@@ -1,6 +1,7 @@
 package sqlitefile_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -160,3 +161,23 @@ func FuzzParseHeader(f *testing.F) {
 		h.Pages(int64(len(b)))
 	})
 }
+
+func TestReadHeader(t *testing.T) {
+	broken := errors.New("broken")
+	if _, err := sqlitefile.ReadHeader(strings.NewReader("SQLite format 3")); !errors.Is(err, sqlitefile.ErrMalformed) {
+		t.Errorf("a file that is too short: %v", err)
+	}
+	if _, err := sqlitefile.ReadHeader(failing{broken}); !errors.Is(err, broken) || errors.Is(err, sqlitefile.ErrMalformed) {
+		t.Errorf("a file that cannot be read: %v", err)
+	}
+	file := smallZoo()
+	want := header(t, file)
+	if h, err := sqlitefile.ReadHeader(bytes.NewReader(file)); err != nil || h != want {
+		t.Errorf("%+v, %v, want %+v", h, err, want)
+	}
+}
+
+// failing cannot be read.
+type failing struct{ err error }
+
+func (f failing) ReadAt([]byte, int64) (int, error) { return 0, f.err }

@@ -46,24 +46,11 @@ func Fold(ctx context.Context, f durable.File, sources []*journal.SegmentReader,
 			at.TXID, at.Sum, before.TXID, before.Sum)
 	}
 	m := folder{merger: merger{w: journal.NewSegmentWriter(f, sources[0], timeline)}, Folding: o}
-	for i, s := range sources {
-		if err := m.follows(sources, i); err != nil {
-			return journal.Batch{}, err
-		}
-		m.points = append(m.points, s.Points()...)
-		for r, err := range s.Records(ctx, 0) {
-			if err == nil {
-				err = ctx.Err()
-			}
-			if err == nil {
-				err = m.record(ctx, r)
-			}
-			if err != nil {
-				return journal.Batch{}, err
-			}
-		}
+	err := m.each(ctx, sources, func(r *journal.Record) error { return m.record(ctx, r) })
+	if err == nil {
+		err = m.flush()
 	}
-	if err := m.flush(); err != nil {
+	if err != nil {
 		return journal.Batch{}, err
 	}
 	return m.close(sources)

@@ -15,25 +15,14 @@ func Merge(ctx context.Context, f durable.File, sources []*journal.SegmentReader
 		return journal.Batch{}, errors.New("compact: nothing to merge")
 	}
 	m := merger{w: journal.NewSegmentWriter(f, sources[0], timeline)}
-	for i, s := range sources {
-		if err := m.follows(sources, i); err != nil {
-			return journal.Batch{}, err
+	err := m.each(ctx, sources, func(r *journal.Record) error {
+		if err := m.w.Copy(r); err != nil || !r.SumKnown { // then its block goes on
+			return err
 		}
-		m.points = append(m.points, s.Points()...)
-		for r, err := range s.Records(ctx, 0) {
-			if err == nil {
-				err = ctx.Err()
-			}
-			if err == nil {
-				err = m.w.Copy(r)
-			}
-			if err == nil && r.SumKnown { // else its block goes on
-				err = m.named()
-			}
-			if err != nil {
-				return journal.Batch{}, err
-			}
-		}
+		return m.named()
+	})
+	if err != nil {
+		return journal.Batch{}, err
 	}
 	return m.close(sources)
 }
@@ -42,6 +31,28 @@ func Merge(ctx context.Context, f durable.File, sources []*journal.SegmentReader
 type merger struct {
 	w      *journal.SegmentWriter
 	points []journal.Point // not yet written
+}
+
+// each calls do with every record of the sources in turn, and takes down their restore points.
+func (m *merger) each(ctx context.Context, sources []*journal.SegmentReader, do func(*journal.Record) error) error {
+	for i, s := range sources {
+		if err := m.follows(sources, i); err != nil {
+			return err
+		}
+		m.points = append(m.points, s.Points()...)
+		for r, err := range s.Records(ctx, 0) {
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err == nil {
+				err = do(r)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // follows checks that a source continues the one before.

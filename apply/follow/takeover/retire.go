@@ -150,11 +150,7 @@ func checksum(f *os.File, size int64) (sum diff.Sum, err error) {
 	if size == 0 {
 		return sum, nil
 	}
-	var b [sqlitefile.HeaderSize]byte
-	if _, err := f.ReadAt(b[:], 0); err != nil && err != io.EOF {
-		return sum, err
-	}
-	h, err := sqlitefile.ParseHeader(b[:])
+	h, err := sqlitefile.ReadHeader(f)
 	if err != nil {
 		return sum, err
 	}
