@@ -96,10 +96,12 @@ func (o *execOptions) run(ctx context.Context, env *Env) (err error) {
 	if err != nil {
 		return err
 	}
+	log := slog.New(slog.NewTextHandler(env.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	slog.SetDefault(log)
 	s, err := sidecar.New(ctx, &sidecar.Options{
 		Sources: []sidecar.Source{{Path: o.db, To: o.to, Key: func(string) (string, error) { return "", nil }, Capture: o.capture, Keep: o.keep}},
 		Open:    stores.Open, Seal: sealWith(keys), StoreName: storeName, Grace: o.grace, Look: 100 * time.Millisecond,
-		Log: slog.New(slog.NewTextHandler(env.Err, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Log: log,
 	})
 	if err != nil {
 		return err

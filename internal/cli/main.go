@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -27,6 +28,8 @@ func Process(env *Env, args []string) int {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit)
 	}
+	// What goes wrong is the error of a command. Services have a log, and make it the VFS's too.
+	slog.SetDefault(slog.New(slog.DiscardHandler))
 	if len(args) > 0 && args[0] == "exec" { // signals are the application's
 		return int(Run(context.Background(), env, args))
 	}

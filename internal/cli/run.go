@@ -119,9 +119,11 @@ func (o *runOptions) run(ctx context.Context, env *Env) (err error) {
 	if err != nil {
 		return err
 	}
+	log := logger(env, c)
+	slog.SetDefault(log)
 	s, err := sidecar.New(ctx, &sidecar.Options{
 		Sources: src, Open: stores.Open, Seal: sealWith(keys), StoreName: storeName, Interval: c.Interval, Batch: c.Batch, Workers: c.Workers,
-		Scan: c.Scan, Look: c.Look, Rest: c.Rest, Grace: c.Grace, Log: logger(env, c),
+		Scan: c.Scan, Look: c.Look, Rest: c.Rest, Grace: c.Grace, Log: log,
 	})
 	if err != nil {
 		return err
@@ -134,7 +136,6 @@ func (o *runOptions) run(ctx context.Context, env *Env) (err error) {
 	if err := insideAny(ctx, c); err != nil {
 		return err
 	}
-	log := logger(env, c)
 	if c.Listen != "" {
 		stop, err := serveStatus(ctx, c.Listen, s, log)
 		if err != nil {

@@ -24,6 +24,7 @@ type shipOptions struct {
 	to       string
 	name     string
 	once     bool
+	capture  bool
 	json     bool
 	interval time.Duration
 }
@@ -31,6 +32,7 @@ type shipOptions struct {
 func (o *shipOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.to, "to", "", "the archive's `URL`: s3://, azure://, gs:// or file:///DIR; one for each database")
 	f.BoolVar(&o.once, "once", false, "ship what there is, and end")
+	f.BoolVar(&o.capture, "capture", false, "DB's programs do not use the VFS: record what they commit")
 	lengthVar(f, &o.interval, "interval", time.Second, "how `LONG` a transaction waits for others to share its batch")
 	f.StringVar(&o.name, "name", "", "`NAME` of this writer, for whoever finds the archive held (default machine and process)")
 	f.BoolVar(&o.json, "json", false, "say at the end what was shipped as one JSON object on stdout")
@@ -44,6 +46,7 @@ func newShip(env *Env) *cobra.Command {
 		Example: examples(
 			"pagetrail ship app.db --to s3://backups/app?region=eu-central-1   # until stopped",
 			"pagetrail ship app.db --to file:///mnt/backup/app --once   # what there is, from cron",
+			"pagetrail ship app.db --to s3://backups/app --capture   # of a program in any language",
 			"pagetrail ship app.db --to s3://backups/app --encrypt-to age1ql3... --identity key.txt",
 			"pagetrail hydrate s3://backups/app -o app.db --at 14:05   # the way back, anywhere",
 		),
@@ -51,6 +54,11 @@ func newShip(env *Env) *cobra.Command {
 long as it runs: it may be stopped, killed or cut off from the network at any time,
 and goes on where the archive ends. Programs that commit never wait for it. While
 nothing is committed nothing is requested.
+
+With --capture what programs commit without the VFS is recorded first. The database must
+be in WAL mode then, and each commit is a transaction of the trail; with --once it may be
+in any, and all that was committed since the last time is one transaction, unless the WAL
+still has each.
 
 Before a batch leaves, the database's files are synced, so that the archive never
 has a transaction that a power cut took from this machine. Run it as a user who may
@@ -99,6 +107,11 @@ func (o *shipOptions) run(ctx context.Context, env *Env) error {
 	case o.interval <= 0:
 		return usagef("--interval %v: want more than nothing", o.interval)
 	}
+	if o.capture {
+		if err := o.settle(ctx); err != nil {
+			return err
+		}
+	}
 	dir, err := trailDir(o.trail)
 	if err != nil {
 		return err
@@ -111,11 +124,20 @@ func (o *shipOptions) run(ctx context.Context, env *Env) error {
 	if err := insideAnother(ctx, o.to); err != nil {
 		return err
 	}
-	result, err := ship.Run(ctx, dir, &ship.Options{
-		Store: s, Archive: storeName(o.to), Name: o.name, Once: o.once, Interval: o.interval,
-		Replica: func() bool { return replica.Is(databaseOf(dir)) },
-		Sync:    func(context.Context) error { return syncPrimary(durable.OS, dir) }, Events: o.events(env),
-	})
+	var result ship.Result
+	run := func(ctx context.Context) (err error) {
+		result, err = ship.Run(ctx, dir, &ship.Options{
+			Store: s, Archive: storeName(o.to), Name: o.name, Once: o.once, Interval: o.interval,
+			Replica: func() bool { return replica.Is(databaseOf(dir)) },
+			Sync:    func(context.Context) error { return syncPrimary(durable.OS, dir) }, Events: o.events(env),
+		})
+		return err
+	}
+	if o.capture && !o.once {
+		err = o.captured(ctx, run)
+	} else {
+		err = run(ctx)
+	}
 	if o.json {
 		if e := writeJSON(env.Out, newShipJSON(o.to, result)); err == nil {
 			err = e

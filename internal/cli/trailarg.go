@@ -98,7 +98,7 @@ func besideFile(arg string, info fs.FileInfo) (string, error) {
 		return "", usagef("%s is neither a database nor a trail", arg)
 	}
 	return "", withHint(kindf(journal.ErrNotFound, "%s has no trail: there is no directory %s beside it", arg, filepath.Base(arg)+trailSuffix),
-		"a trail begins when a program writes to the database with ?vfs=pagetrail, or without the VFS under pagetrail run with capture: true (pagetrail exec --capture for one program); if it lies elsewhere (trail=DIR), name that directory")
+		"a trail begins when a program writes to the database with ?vfs=pagetrail, or without the VFS while pagetrail ship --capture, or run with capture: true, looks after it; if it lies elsewhere (trail=DIR), name that directory")
 }
 
 func isDir(path string) bool {

@@ -1,0 +1,72 @@
+//go:build linux || darwin
+
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/pagetrail/pagetrail/internal/cli"
+)
+
+// What a program without the VFS commits is shipped as it goes, each commit a transaction.
+func TestShipCaptures(t *testing.T) {
+	dir := t.TempDir()
+	db, url := filepath.Join(dir, "app.db"), "file://"+filepath.ToSlash(filepath.Join(dir, "store"))
+	plain, err := sqlite3.Open("file:" + filepath.ToSlash(db))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	exec := func(sql string) {
+		t.Helper()
+		if err := plain.Exec(sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	exec("PRAGMA journal_mode=wal")
+	exec("CREATE TABLE t(a)")
+
+	var errs bytes.Buffer
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan cli.Code, 1)
+	go func() {
+		env := &cli.Env{Out: &errs, Err: &errs, Width: func() int { return 80 }, Zone: time.UTC, Getenv: os.Getenv, Now: time.Now}
+		ended <- cli.Run(ctx, env, []string{"ship", db, "--to", url, "--capture", "--interval", "10ms"})
+	}()
+	// When the archive has the base, the database is watched: what is written then are commits of their own.
+	const n = 20
+	deadline := time.Now().Add(time.Minute)
+	for begun := false; ; {
+		_, out, _ := runHere(t, "log", url, "-n", "0")
+		if !begun && out != "" {
+			begun = true
+			for i := range n {
+				exec(fmt.Sprintf("INSERT INTO t VALUES(%d)", i))
+			}
+		}
+		if lines := strings.Count(out, "commit"); lines == n {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after a minute the archive has\n%s", out)
+		}
+	}
+	cancel()
+	if code := <-ended; code != cli.Interrupted {
+		t.Errorf("code %d: %s", code, errs.String())
+	}
+	was := filepath.Join(dir, "was.db")
+	wanted(t, cli.Done, "", "hydrate", url, "-o", was)
+	if got := rows(t, was, "SELECT count(*)||','||sum(a) FROM t"); got != "20,190" {
+		t.Errorf("the archive has %s", got)
+	}
+}
