@@ -261,3 +261,15 @@ func (x *indexer) encode() []byte {
 	}
 	return out
 }
+
+// loadFooter reads the footer of a sealed segment, unless that was done; end is where its block begins.
+func loadFooter(o *openedFile) (f *footer, end int64, err error) {
+	if o.footer != nil {
+		return o.footer, o.footerAt, nil
+	}
+	content, end, err := readFooter(o.f, o.size, uint64(o.hdr.first))
+	if err == nil {
+		f, err = parseFooter(content, &o.hdr, end)
+	}
+	return f, end, located(err, o.path, max(o.size-trailerSize, 0), 0)
+}
