@@ -1,7 +1,9 @@
 package capture
 
 import (
+	"errors"
 	"fmt"
+	"io"
 
 	"github.com/pagetrail/pagetrail/internal/sqlitefile"
 )
@@ -288,4 +290,17 @@ func WALDeleted(path string) {
 			db.doubtful()
 		}
 	}
+}
+
+// walPageSize finds out the page size of the open WAL.
+func (c *Conn) walPageSize() int {
+	if c.walPage == 0 && c.wal != nil {
+		var b [sqlitefile.WALHeaderSize]byte
+		if n, err := c.wal.ReadAt(b[:], 0); n == len(b) && (err == nil || errors.Is(err, io.EOF)) {
+			if h, err := sqlitefile.ParseWALHeader(b[:]); err == nil {
+				c.walPage = h.PageSize
+			}
+		}
+	}
+	return c.walPage
 }

@@ -16,7 +16,7 @@ type mutant struct {
 
 var mutants = []mutant{
 	{"the trail is not synced beside the database", "vfs/file.go", "if !f.conn.Unsynced() {", "if true {", "TestPowerCuts/DELETE/FULL"},
-	{"a transaction is committed before the commit point", "internal/capture/conn.go", "return c.append(v, tx, true)", "return c.append(v, tx, false)", "TestKillPoints/DELETE/FULL"},
+	{"a transaction is committed before the commit point", "internal/capture/connprepare.go", "return c.append(v, tx, true)", "return c.append(v, tx, false)", "TestKillPoints/DELETE/FULL"},
 	{"what a rollback after a spill left is ignored", "internal/capture/connunlock.go", "c.db.do(true, c.residue)", "c.db.do(true, c.dropPrepared)", "TestOutsiders/DELETE/OFF"},
 	{"a stale page hash is trusted", "internal/capture/table.go", "return err == nil && sum == tx.Sum", "return err == nil && (sum == tx.Sum || true)", "TestForeignCheckpoint"},
 	{"the trail is not synced before a checkpoint", "internal/capture/connwal.go", "		return c.db.durable()\n	})\n	c.db.goOn()", "		return nil\n	})\n	c.db.goOn()", "TestPowerCuts/WAL/NORMAL"},
@@ -33,7 +33,7 @@ var mutants = []mutant{
 	{"a prepared record is always dropped", "internal/capture/reconcile.go", "case same && p.Sum == sum:\n\t\terr = db.w.Confirm()", "case same && p.Sum == sum:\n\t\terr = db.w.Drop()", "TestKillPoints/PERSIST/FULL"},
 	{"a connection that died is not noticed", "internal/capture/conn.go", "if db.writer != nil {", "if false {", "TestDyingConnection/DELETE/FULL"},
 	{"a rollback by others of an announced transaction is believed", "internal/capture/reconcile.go", "sum != before.Sum {", "false {", "TestDeadProcess/DELETE/FULL"},
-	{"others are not told of a hot journal", "internal/capture/conn.go", "		c.afterPlayback()", "		c.db.doubtful()", "TestDeadProcess/DELETE/FULL"},
+	{"others are not told of a hot journal", "internal/capture/connprepare.go", "		c.afterPlayback()", "		c.db.doubtful()", "TestDeadProcess/DELETE/FULL"},
 	{"writes without syncs are not noted", "internal/capture/table.go", "	if t.stamp.Loose {\n		return nil\n	}", "	if true {\n		return nil\n	}", "TestPowerCuts/WAL/OFF"},
 	{"a full disk is no reason to refuse", "internal/capture/detach.go", "	if db.opt.Full != Detach {", "	if false {", "TestTrailFull"},
 	{"a checkpoint does not end the WAL's keeping", "internal/capture/detach.go", "	db.mu.Lock()\n	defer db.mu.Unlock()\n	db.merge()", "	db.mu.Lock()\n	defer db.mu.Unlock()", "TestTrailFullCheckpoint"},
