@@ -36,44 +36,9 @@ func (r *Replica) repair(ctx context.Context, id journal.TXID, reason string) er
 // become commits the difference between the replica and a state.
 func (r *Replica) become(ctx context.Context, state *apply.State) (int, error) {
 	s := &r.stage
-	s.reset(r)
-	if state.PageSize() != s.size {
-		s.resize(state.PageSize(), 0)
-	}
-	s.pending = 0
-	own := make([]byte, s.size)
-	lock := diff.LockPage(s.size)
-	for no := uint32(1); no <= state.PageCount(); no++ {
-		if no == lock {
-			continue
-		}
-		if no%1024 == 0 && ctx.Err() != nil {
-			s.reset(r)
-			return 0, context.Cause(ctx)
-		}
-		b := s.buffer()
-		err := state.ReadPage(no, b)
-		if err == nil && no <= s.count {
-			err = r.readPage(no, own)
-		}
-		if err != nil {
-			s.reset(r)
-			return 0, err
-		}
-		if no <= s.count && bytes.Equal(b, own) {
-			s.recycle(b)
-			continue
-		}
-		s.put(staged{no: no, buf: b})
-		if s.pending += s.size; s.pending > r.o.MemoryBytes {
-			s.pending = 0
-			for _, no := range s.dirty {
-				if err := s.spill(s.pages[no]); err != nil {
-					s.reset(r)
-					return 0, err
-				}
-			}
-		}
+	if err := r.stageDifference(ctx, state); err != nil {
+		s.reset(r)
+		return 0, err
 	}
 	tx, id := state.Tx(), r.src.Identity()
 	r.past = past{} // what comes before may be another history
@@ -94,4 +59,46 @@ func (r *Replica) become(ctx context.Context, state *apply.State) (int, error) {
 		return 0, err
 	}
 	return n, nil
+}
+
+// stageDifference stages the pages of a state that the replica has not.
+func (r *Replica) stageDifference(ctx context.Context, state *apply.State) error {
+	s := &r.stage
+	s.reset(r)
+	if state.PageSize() != s.size {
+		s.resize(state.PageSize(), 0)
+	}
+	s.pending = 0
+	own := make([]byte, s.size)
+	lock := diff.LockPage(s.size)
+	for no := uint32(1); no <= state.PageCount(); no++ {
+		if no == lock {
+			continue
+		}
+		if no%1024 == 0 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		b := s.buffer()
+		err := state.ReadPage(no, b)
+		if err == nil && no <= s.count {
+			err = r.readPage(no, own)
+		}
+		if err != nil {
+			return err
+		}
+		if no <= s.count && bytes.Equal(b, own) {
+			s.recycle(b)
+			continue
+		}
+		s.put(staged{no: no, buf: b})
+		if s.pending += s.size; s.pending > r.o.MemoryBytes {
+			s.pending = 0
+			for _, no := range s.dirty {
+				if err := s.spill(s.pages[no]); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }

@@ -81,9 +81,12 @@ Progress is drawn on a terminal; elsewhere SIGUSR1 makes it say how far it is.
 	return cmd
 }
 
-func (o *hydrateOptions) run(ctx context.Context, env *Env) error {
-	stream := o.output == "-"
-	switch {
+// stream says that the database goes to stdout.
+func (o *hydrateOptions) stream() bool { return o.output == "-" }
+
+// check refuses a command that was written wrongly.
+func (o *hydrateOptions) check(env *Env) error {
+	switch stream := o.stream(); {
 	case o.goOn && (stream || o.dryRun):
 		return usagef("--continue is for a database that is written to FILE")
 	case o.dryRun:
@@ -93,6 +96,13 @@ func (o *hydrateOptions) run(ctx context.Context, env *Env) error {
 		return usagef("-o - and --json both want stdout")
 	case stream && env.OutTerm:
 		return &hintError{usagef("a database does not belong on a terminal"), "send stdout to a file or a pipe, or name a file with -o"}
+	}
+	return nil
+}
+
+func (o *hydrateOptions) run(ctx context.Context, env *Env) error {
+	if err := o.check(env); err != nil {
+		return err
 	}
 	target, err := o.target.resolve(env)
 	if err != nil {
@@ -122,7 +132,7 @@ func (o *hydrateOptions) run(ctx context.Context, env *Env) error {
 	progress := env.progress(ctx, "hydrating")
 	opts := &apply.Options{Force: o.force, Progress: progress.apply}
 	var result apply.Result
-	if stream {
+	if o.stream() {
 		result, err = apply.HydrateTo(ctx, t.Trail, env.Out, target, opts)
 	} else {
 		result, err = apply.Hydrate(ctx, t.Trail, o.output, target, opts)

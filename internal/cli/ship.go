@@ -96,7 +96,8 @@ archive is encrypted from its first object on, or never.`,
 	return cmd
 }
 
-func (o *shipOptions) run(ctx context.Context, env *Env) error {
+// check refuses a command that was written wrongly.
+func (o *shipOptions) check() error {
 	switch {
 	case o.to == "":
 		return &hintError{usagef("where to? --to URL is missing"), "try: pagetrail ship " + o.trail + " --to file:///DIR"}
@@ -106,6 +107,13 @@ func (o *shipOptions) run(ctx context.Context, env *Env) error {
 		return usagef("%s is an archive; what is shipped is a trail", o.trail)
 	case o.interval <= 0:
 		return usagef("--interval %v: want more than nothing", o.interval)
+	}
+	return nil
+}
+
+func (o *shipOptions) run(ctx context.Context, env *Env) error {
+	if err := o.check(); err != nil {
+		return err
 	}
 	if o.capture {
 		if err := o.settle(ctx); err != nil {
