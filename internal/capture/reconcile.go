@@ -14,7 +14,8 @@ import (
 type view struct {
 	size   int    // page size, 0 for an empty database
 	count  uint32 // pages
-	page   func(no uint32, buf []byte) error
+	main   io.ReaderAt
+	wal    *walSource // nil: all pages are in the database file
 	origin journal.Origin
 }
 
@@ -145,8 +146,7 @@ func (db *DB) walView(src files, hdr sqlitefile.WALHeader, limit uint32) (view, 
 		v.origin = journal.Origin{WAL: true, Salt: hdr.Salt, Frame: n, Checksum: f.Checksum}
 		return nil
 	})
-	from := &walSource{s, src.main, src.wal}
-	v.page = from.page
+	v.main, v.wal = src.main, &walSource{s, src.main, src.wal}
 	return v, err
 }
 
@@ -171,27 +171,49 @@ func fileView(main io.ReaderAt) (view, error) {
 		}
 	}
 	return view{
-		size: h.PageSize, count: h.Pages(size),
-		page:   func(no uint32, buf []byte) error { return readPage(main, no, buf) },
+		size: h.PageSize, count: h.Pages(size), main: main,
 		origin: journal.Origin{ChangeCounter: h.ChangeCounter},
 	}, nil
 }
 
-// scan calls fn with every page of v but the lock-byte page.
+// page fills buf with page no.
+func (v *view) page(no uint32, buf []byte) error {
+	if v.wal != nil {
+		return v.wal.page(no, buf)
+	}
+	return readPage(v.main, no, buf)
+}
+
+// scanBytes is how much of the database file a scan reads at once.
+const scanBytes = 256 << 10
+
+// scan calls fn with every page of v but the lock-byte page, which is not even
+// read: on some systems that fails while it is locked.
 func (v *view) scan(fn func(no uint32, page []byte) error) error {
 	if v.count == 0 {
 		return nil
 	}
-	buf, lock := make([]byte, v.size), diff.LockPage(v.size)
-	for no := uint32(1); no <= v.count && no != 0; no++ {
-		if no == lock {
+	size, lock, end := int64(v.size), int64(diff.LockPage(v.size)), int64(v.count)+1
+	most := min(max(scanBytes/size, 1), end-1)
+	buf := make([]byte, most*size)
+	for no, n := int64(1), int64(0); no < end; no += n {
+		if n = min(most, end-no); no == lock { // it begins a run, as its place is a multiple of scanBytes
+			n = 1
 			continue
 		}
-		if err := v.page(no, buf); err != nil {
-			return fmt.Errorf("read page %d: %w", no, err)
+		if err := readZero(v.main, (no-1)*size, buf[:n*size]); err != nil {
+			return fmt.Errorf("read pages %d to %d: %w", no, no+n-1, err)
 		}
-		if err := fn(no, buf); err != nil {
-			return err
+		for i := range n {
+			page := buf[i*size : (i+1)*size]
+			if v.wal != nil {
+				if err := v.wal.newer(uint32(no+i), page); err != nil {
+					return fmt.Errorf("read page %d: %w", no+i, err)
+				}
+			}
+			if err := fn(uint32(no+i), page); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

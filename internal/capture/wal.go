@@ -197,10 +197,18 @@ func (w *walSource) oldPage(_ int, no uint32, buf []byte) (bool, error) {
 
 // page reads page no of the state at s.frame.
 func (w *walSource) page(no uint32, buf []byte) error {
+	if w.s.index[no] != 0 {
+		return w.newer(no, buf)
+	}
+	return readPage(w.main, no, buf)
+}
+
+// newer puts what the WAL has of page no over what the database file has.
+func (w *walSource) newer(no uint32, buf []byte) error {
 	if frame := w.s.index[no]; frame != 0 {
 		return w.readFrame(frame, buf)
 	}
-	return readPage(w.main, no, buf)
+	return nil
 }
 
 func (w *walSource) readFrame(frame uint32, buf []byte) error {
@@ -209,7 +217,12 @@ func (w *walSource) readFrame(frame uint32, buf []byte) error {
 
 // readPage reads page no of a database file; what is beyond its end is zero.
 func readPage(r io.ReaderAt, no uint32, buf []byte) error {
-	n, err := r.ReadAt(buf, int64(no-1)*int64(len(buf)))
+	return readZero(r, int64(no-1)*int64(len(buf)), buf)
+}
+
+// readZero fills buf from off on; what is beyond the end is zero.
+func readZero(r io.ReaderAt, off int64, buf []byte) error {
+	n, err := r.ReadAt(buf, off)
 	if n < len(buf) {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
