@@ -49,9 +49,9 @@ func TestRefusedOutputs(t *testing.T) {
 		says  string
 	}{
 		{"exists.db", false, fs.ErrExist, "it exists"},
-		{"app.db", false, fs.ErrExist, "move it into place"},
-		{"app.db", true, fs.ErrExist, "move it into place"},
-		{"link.db", true, fs.ErrExist, "move it into place"},
+		{"app.db", false, fs.ErrExist, "take the database itself back with pagetrail rewind"},
+		{"app.db", true, fs.ErrExist, "take the database itself back with pagetrail rewind"},
+		{"link.db", true, fs.ErrExist, "take the database itself back with pagetrail rewind"},
 		{"wal.db", true, fs.ErrExist, "wal.db-wal beside it"},
 		{"lonely.db", false, fs.ErrExist, "lonely.db-wal beside it"},
 		{"hot.db", true, fs.ErrExist, "hot.db-journal beside it"},
