@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	sqlitevfs "github.com/ncruces/go-sqlite3/vfs"
@@ -119,6 +121,11 @@ type params struct {
 }
 
 func parseParams(name *sqlitevfs.Filename, o Options) (p params, err error) {
+	for given := range name.URIParameters() {
+		if meant := misspelt(given); meant != "" {
+			return p, fmt.Errorf("pagetrail: there is no setting %s=: write %s=", given, meant)
+		}
+	}
 	p.checkpoint = o.Checkpoint
 	if s := name.URIParameter("checkpoint"); s != "" {
 		p.checkpoint = s
@@ -153,4 +160,38 @@ func parseParams(name *sqlitevfs.Filename, o Options) (p params, err error) {
 	}
 	p.trail = trailOf(name.String(), name.URIParameter("trail"))
 	return p, nil
+}
+
+// settings are the names of our parameters in a DSN.
+var settings = []string{"trail", "checkpoint", "encode", "full", "sync", "sync_timeout", "unacknowledged"}
+
+// misspelt is the setting that was meant by a name that is none, "" if it is likely to be somebody else's. SQLite ignores
+// what it does not know, and a database whose full=detach is not heeded is found out when the disk is full.
+func misspelt(name string) string {
+	if slices.Contains(settings, name) || strings.HasPrefix(name, "_") { // those are a driver's
+		return ""
+	}
+	lower := strings.ToLower(name)
+	for _, s := range settings {
+		if lower == s || oneSlip(lower, s) {
+			return s
+		}
+	}
+	return ""
+}
+
+// oneSlip says that one letter was left out, doubled or added, mistaken, or exchanged with the next to get from b to a.
+func oneSlip(a, b string) bool {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	a, b = a[n:], b[n:]
+	switch {
+	case a == "" || b == "":
+		return len(a)+len(b) == 1
+	case len(a) == len(b):
+		return a[1:] == b[1:] || len(a) > 1 && a[0] == b[1] && a[1] == b[0] && a[2:] == b[2:]
+	}
+	return a[1:] == b || a == b[1:]
 }
