@@ -120,6 +120,9 @@ func (o *bisectOptions) tell(env *Env, r *bisect.Result) error {
 	f.add("asked", "%s", ui.Plural(r.Asked, "state", "states"))
 	f.add("look", "%s", commandLine("show", o.trail, fmt.Sprint(r.Tx.TXID)))
 	f.add("restore", "%s", commandLine("hydrate", o.trail, "-o", "FILE", "--txid", fmt.Sprint(r.Before)))
+	if back := rewindCommand(o.trail, r.Before); back != "" {
+		f.add("or back", "%s", back)
+	}
 	return f.flush()
 }
 

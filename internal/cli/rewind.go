@@ -67,7 +67,8 @@ In WAL mode a database cannot be taken back to when its pages had another size.
 			o.db = args[0]
 			return o.run(cmd.Context(), env)
 		},
-		Annotations: codes(Damaged, Gap, Nothing, Locked),
+		ValidArgsFunction: completeTrail(nil),
+		Annotations:       codes(Damaged, Gap, Nothing, Locked),
 	}
 	o.addFlags(cmd.Flags())
 	mustComplete(cmd, "txid", recentTXIDs)
@@ -161,6 +162,22 @@ func (o *rewindOptions) check() (dir string, err error) {
 		return "", &hintError{usagef("%s is a replica: it follows its primary", o.db), "rewind the primary, and the replica follows"}
 	}
 	return dir, nil
+}
+
+// rewindCommand is the command that takes the database of a trail back to a transaction; "" if that is not on this machine.
+func rewindCommand(trail string, id journal.TXID) string {
+	if isURL(trail) || isServer(trail) {
+		return ""
+	}
+	dir, err := trailDir(trail)
+	if err != nil {
+		return ""
+	}
+	db := databaseOf(dir)
+	if info, err := os.Stat(db); err != nil || !info.Mode().IsRegular() || replica.Is(db) {
+		return ""
+	}
+	return commandLine("rewind", db, "--txid", id.String())
 }
 
 // replace makes the old state, and then the database of it.

@@ -123,6 +123,9 @@ func (o *showOptions) run(ctx context.Context, env *Env) error {
 		return err
 	}
 	env.notice("the database as it was before: %s", commandLine("hydrate", o.trail, "-o", "FILE", "--txid", a.before.TXID.String()))
+	if back := rewindCommand(o.trail, a.before.TXID); back != "" {
+		env.notice("the database itself taken back: %s", back)
+	}
 	return nil
 }
 
