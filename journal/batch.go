@@ -170,7 +170,7 @@ func (w *batchWriter) write(ctx context.Context, f durable.File) error {
 	head := make([]byte, fileHeaderSize)
 	hdr.put(head)
 	out := &sealedFile{f: f, path: segmentName(w.b.First), off: fileHeaderSize, chain: sha256.Sum256(head), effort: compressFast}
-	w.s.out, w.s.effort = out, compressFast
+	w.s.out, w.s.effort = out, compressShip
 	c := recordCursor{t: w.t, v: w.v, ctx: ctx}
 	bufs := batchBuffers.Get().(*batchBuffer)
 	bufs.lend(w, &c)

@@ -67,6 +67,8 @@ func (s *sealer) full(n int, large bool) bool {
 	c, records, limit := &s.cur, uint32(sealRecords), sealBytes
 	if s.bytes > 0 {
 		records, limit = blockRecords, s.bytes
+	} else if s.pending.tx.TXID%sealRecords == 0 {
+		return true
 	}
 	return c.records >= records || c.size()+n > limit || large
 }

@@ -34,7 +34,8 @@ type compression uint8
 const (
 	compressNot     compression = iota
 	compressDefault             // sealing
-	compressFast                // shipping, and sealing what is watched: beside the writer, a third faster, and 5 % longer until it is merged
+	compressFast                // sealing what is watched: beside the writer, a third faster, and 5 % longer until it is merged
+	compressShip                // compressFast of what is shipped, which is remembered for when it is sealed
 	compressBest                // folding: done once, in the background, and kept for long
 )
 
@@ -62,18 +63,25 @@ func compressed(dst, src []byte, level compression) []byte {
 	if len(src) < minCompress {
 		return dst
 	}
-	pool := encoders
+	pool, n := encoders, len(dst)
 	switch level {
 	case compressFast:
+		if dst = shipped.take(dst, src); len(dst) > n {
+			return dst
+		}
+		pool = fastEncoders
+	case compressShip:
 		pool = fastEncoders
 	case compressBest:
 		pool = bestEncoders
 	}
 	e := pool.Get().(*zstd.Encoder)
 	defer pool.Put(e)
-	n := len(dst)
 	if dst = e.EncodeAll(src, dst); len(dst)-n >= len(src) {
 		return dst[:n]
+	}
+	if level == compressShip {
+		shipped.keep(src, dst[n:])
 	}
 	return dst
 }

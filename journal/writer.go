@@ -136,6 +136,9 @@ func OpenWriter(dir string, o *WriterOptions) (*Writer, error) {
 		return nil, &Error{Path: dir, Offset: -1, Err: errors.New("a branch is not written to"), Hint: "hydrate it, and write to that"}
 	}
 	w.identity = id
+	if w.o.SealFast {
+		shipped.wanted.Store(true)
+	}
 	return w, nil
 }
 

@@ -191,7 +191,7 @@ func (db *DB) openTrail(create bool) error {
 		return nil
 	}
 	w, err := journal.OpenWriter(db.opt.Dir, &journal.WriterOptions{
-		FS: db.opt.FS, Mode: db.opt.Mode, SealBytes: db.opt.SealBytes, Create: create,
+		FS: db.opt.FS, Mode: db.opt.Mode, SealBytes: db.opt.SealBytes, SealFast: db.opt.SealFast, Create: create,
 	})
 	if err != nil {
 		return err
