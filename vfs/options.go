@@ -36,11 +36,12 @@ type Options struct {
 	SealBytes int64
 
 	// GroupBytes is how many bytes of pages are encoded at a time, with as many of
-	// their old content and twice that for a transaction of many: so it bounds
+	// their old content and twice that for a transaction of many, and how many of
+	// old content a transaction of a rollback mode keeps in memory: so it bounds
 	// the memory that capture takes, however large a transaction is. Small groups
 	// make large transactions take more of the trail, since what moved from one
-	// to another is not found. Default: 16 MiB, if the transaction fits into
-	// that, else 2 MiB.
+	// to another is not found. Default: 16 MiB, and groups of 2 MiB for
+	// transactions that do not fit into that.
 	GroupBytes int
 
 	// Checkpoint is "background" to run checkpoints on a connection and a

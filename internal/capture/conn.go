@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/pagetrail/pagetrail/journal"
@@ -44,7 +45,9 @@ type Conn struct {
 
 // NewConn returns the capture of a connection to db whose database file is
 // main.
-func (db *DB) NewConn(main File) *Conn { return &Conn{db: db, main: main} }
+func (db *DB) NewConn(main File) *Conn {
+	return &Conn{db: db, main: main, pre: preimages{most: int64(cmp.Or(db.opt.GroupBytes, memMax))}}
+}
 
 // do runs fn with the trail open and locked.
 func (db *DB) do(create bool, fn func() error) error {
@@ -187,11 +190,8 @@ func (c *Conn) touch(no uint32) error {
 		return fmt.Errorf("read the old page %d: %w", no, err)
 	}
 	db := c.db
-	err := c.pre.keep(no, c.pre.buf, db.opt.FS, db.opt.Dir, db.opt.Mode)
-	if err == nil {
-		return nil
-	}
-	return c.excuse(err)
+	c.pre.keep(no, c.pre.buf, db.opt.FS, db.opt.Dir, db.opt.Mode)
+	return nil
 }
 
 // Truncate is called before the database file is cut to size.

@@ -109,7 +109,9 @@ type connSource struct {
 	v view
 }
 
-func (s connSource) oldPage(_ int, no uint32, buf []byte) (bool, error) { return s.c.pre.read(no, buf) }
+func (s connSource) oldPage(_ int, no uint32, buf []byte) (bool, error) {
+	return s.c.pre.read(no, buf), nil
+}
 
 func (s connSource) newPage(_ int, no uint32, buf []byte) ([]byte, error) {
 	return buf, s.v.page(no, buf)

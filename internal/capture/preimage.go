@@ -1,7 +1,6 @@
 package capture
 
 import (
-	"fmt"
 	"io/fs"
 	"slices"
 
@@ -9,18 +8,23 @@ import (
 )
 
 // preimages holds the content that pages had before a transaction of a
-// rollback mode first wrote them. Beyond memMax bytes they go to a temporary
-// file in the trail, so that a transaction may be larger than the memory.
+// rollback mode first wrote them. Beyond so many bytes they go to a temporary
+// file in the trail, so that a transaction may be larger than the memory. What
+// cannot be kept there is lost, and so recorded in full; whether the trail takes
+// that, the commit finds out. An error would come too early: the rollback after
+// it writes the same pages, would meet it again, and leave a hot journal.
 type preimages struct {
+	most  int64 // bytes in memory
 	refs  map[uint32]int64
 	mem   []byte
 	buf   []byte // one page
 	spill durable.File
 	end   int64 // bytes in spill
+	full  bool  // spill takes no more
 }
 
 const (
-	memMax   = 16 << 20 // bytes of pre-images kept in memory
+	memMax   = 16 << 20 // bytes of pre-images kept in memory, unless told otherwise
 	lostPage = -1       // written, but nobody kept what it was
 )
 
@@ -38,43 +42,44 @@ func (p *preimages) lost(no uint32) {
 	}
 }
 
-// keep stores the old content of page no; the slice is copied.
-func (p *preimages) keep(no uint32, page []byte, fsys durable.FS, dir string, perm fs.FileMode) error {
+// keep stores the old content of page no, if it can; the slice is copied.
+func (p *preimages) keep(no uint32, page []byte, fsys durable.FS, dir string, perm fs.FileMode) {
 	if p.refs == nil {
 		p.refs = map[uint32]int64{}
 	}
-	if len(p.mem)+len(page) <= memMax {
+	if int64(len(p.mem)+len(page)) <= p.most {
 		p.refs[no] = int64(len(p.mem))
 		p.mem = append(p.mem, page...)
-		return nil
+		return
 	}
-	if p.spill == nil {
+	p.refs[no] = lostPage
+	if p.spill == nil && !p.full {
 		f, err := durable.Scratch(fsys, dir, perm)
-		if err != nil {
-			return fmt.Errorf("spill pre-images: %w", err)
-		}
-		p.spill = f
+		p.spill, p.full = f, err != nil
+	}
+	if p.full {
+		return
 	}
 	if _, err := p.spill.WriteAt(page, p.end); err != nil {
-		return fmt.Errorf("spill pre-images: %w", err)
+		p.full = true
+		return
 	}
-	p.refs[no] = memMax + p.end
+	p.refs[no] = p.most + p.end
 	p.end += int64(len(page))
-	return nil
 }
 
 // read fills buf with the old content of page no; false: it is lost.
-func (p *preimages) read(no uint32, buf []byte) (bool, error) {
+func (p *preimages) read(no uint32, buf []byte) bool {
 	ref, ok := p.refs[no]
 	switch {
 	case !ok || ref == lostPage:
-		return false, nil
-	case ref < memMax:
+		return false
+	case ref < p.most:
 		copy(buf, p.mem[ref:])
-		return true, nil
+		return true
 	default:
-		_, err := p.spill.ReadAt(buf, ref-memMax)
-		return err == nil, err
+		_, err := p.spill.ReadAt(buf, ref-p.most)
+		return err == nil
 	}
 }
 
@@ -95,6 +100,7 @@ func (p *preimages) reset() {
 		p.spill.Close()
 		p.spill, p.end = nil, 0
 	}
+	p.full = false
 	if len(p.refs) > 4096 {
 		p.refs = nil
 	}

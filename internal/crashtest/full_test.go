@@ -74,7 +74,7 @@ type fullCase struct {
 }
 
 func (c fullCase) String() string {
-	return fmt.Sprintf("%s/%s/%s/inline=%v/exclusive=%v", c.set.journal, c.full, c.name, c.set.inline, c.exclusive)
+	return fmt.Sprintf("%s/%s/%s/inline=%v/exclusive=%v/groups=%d", c.set.journal, c.full, c.name, c.set.inline, c.exclusive, c.set.groups)
 }
 
 func fullCases() (all []fullCase) {
@@ -83,6 +83,9 @@ func fullCases() (all []fullCase) {
 			for i, o := range outages {
 				set := setup{journal: mode, sync: "FULL", pageSize: 512, cache: 5, conns: 2, inline: true}
 				all = append(all, fullCase{set, full, false, o})
+				small := set
+				small.groups = 1 // so that what pages were goes to the trail's disk
+				all = append(all, fullCase{small, full, false, o})
 				if mode == "WAL" {
 					set.inline = false
 					all = append(all, fullCase{set, full, false, o})
