@@ -83,12 +83,21 @@ func (s *Store) Dir() string { return s.dir }
 
 func (s *Store) fail(op objstore.Op, key string, err error) error {
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && op == objstore.OpLoad && s.unmounted():
+		err = fmt.Errorf("%s is not there: %w", filepath.Dir(s.dir), objstore.ErrNoBucket)
 	case errors.Is(err, fs.ErrNotExist):
 		err = objstore.ErrNotFound
 	case errors.Is(err, fs.ErrPermission):
 		err = fmt.Errorf("%w: %v", objstore.ErrDenied, err)
 	}
 	return &objstore.Error{Op: op, Store: "file://" + filepath.ToSlash(s.dir), Key: key, Err: err}
+}
+
+// unmounted says that the directory is not there, nor the one that it would be made in: so a disk that is not mounted is
+// not taken for one without an archive.
+func (s *Store) unmounted() bool {
+	_, err := s.fs.Stat(filepath.Dir(s.dir))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // path is the file of a key.
