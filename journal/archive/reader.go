@@ -48,7 +48,8 @@ type Reader struct {
 }
 
 // Open opens the archive in a store for reading. ctx is that of all requests until Close. It costs the head, a list
-// and the last batch. ErrNotFound when there is no archive, or nothing was shipped to it yet.
+// and the last batch. ErrNotFound when there is no archive, or nothing was shipped to it yet; ErrGap when its head was
+// deleted.
 func Open(ctx context.Context, s objstore.Store, o *Options) (*Reader, error) {
 	h, _, err := load(ctx, s, o.filled().Name)
 	if err != nil {
@@ -116,13 +117,45 @@ func gone(name string, first, last journal.TXID) error {
 	}
 }
 
+// leftOver is the first object of an archive in a store; empty when there is none.
+func leftOver(ctx context.Context, s objstore.Bucket) (string, error) {
+	for o, err := range s.List(ctx, "", "") {
+		if err != nil {
+			return "", err
+		}
+		if _, ok := parseKey(o.Key); ok {
+			return o.Key, nil
+		}
+	}
+	return "", nil
+}
+
+// beheaded is the error of an archive whose head somebody has deleted, and so is no ErrNotFound: who finds no archive
+// begins with nothing.
+func beheaded(name, what string) error {
+	return &journal.Error{
+		Path: name, Offset: -1, Err: fmt.Errorf("%s: the head of the archive was deleted: %w", what, journal.ErrGap),
+		Hint: "bring the object head back from a copy, or from a version that the store kept; what is in 0/ and base/ of a timeline, " +
+			"in one directory NAME-pagetrail, is a trail once pagetrail repair was there",
+	}
+}
+
 // load reads the head.
 func load(ctx context.Context, s objstore.Store, name string) (Head, objstore.Tag, error) {
 	data, tag, err := s.Head(headKey).Load(ctx)
 	if errors.Is(err, objstore.ErrNotFound) {
-		return Head{}, "", &journal.Error{
-			Path: name, Offset: -1, Err: fmt.Errorf("no archive: there is no head: %w", journal.ErrNotFound),
-			Hint: "look at the prefix, or begin one with pagetrail ship",
+		var left string
+		if left, err = leftOver(ctx, s); err == nil && left == "" {
+			return Head{}, "", &journal.Error{
+				Path: name, Offset: -1, Err: fmt.Errorf("no archive: there is no head: %w", journal.ErrNotFound),
+				Hint: "look at the prefix, or begin one with pagetrail ship",
+			}
+		}
+		if err == nil { // the archive may have been begun in this moment: the head is its first object
+			data, tag, err = s.Head(headKey).Load(ctx)
+		}
+		if errors.Is(err, objstore.ErrNotFound) {
+			return Head{}, "", beheaded(name, "there is "+left+" and no head")
 		}
 	}
 	if err != nil {

@@ -79,7 +79,7 @@ type Writer struct {
 const sureFor = 10 * time.Minute
 
 // OpenWriter looks at the archive in a store, which may be empty. journal.ErrForeign when it is another database's, or
-// when there is something at that prefix that is no archive. A HeldError when the archive went on to a later timeline
+// when there is something at that prefix that is no archive. ErrGap when the archive's head was deleted. A HeldError when the archive went on to a later timeline
 // than the trail's.
 func OpenWriter(ctx context.Context, s objstore.Store, o WriterOptions) (*Writer, error) {
 	if o.Archive == "" {
@@ -144,8 +144,7 @@ func (w *Writer) foreign(format string, args ...any) error {
 	}
 }
 
-// empty looks for objects where there is no head: the head is the first object of an archive, so they are somebody
-// else's.
+// empty looks for objects where there is no head, and that are no archive's (see load): they are somebody else's.
 func (w *Writer) empty(ctx context.Context) error {
 	for o, err := range w.store.List(ctx, "", "") {
 		if err != nil {
@@ -246,8 +245,15 @@ func (w *Writer) open(ctx context.Context, key string) (*journal.SegmentReader, 
 		return nil, err
 	}
 	name, _ := parseKey(key)
-	if id, timeline := s.Database(); id != w.head.Database || timeline > name.timeline || s.Info().First != name.first {
+	if id, timeline := s.Database(); id != w.head.Database || timeline > name.timeline {
 		return nil, w.foreign("%s is transaction %d of database %v timeline %d", key, s.Info().First, id, timeline)
+	}
+	if first := s.Info().First; first != name.first {
+		return nil, &journal.Error{
+			Path: w.opt.Archive + "/" + key, Offset: 0, TXID: name.first,
+			Hint: "bring the object back from a copy, or from a version that the store kept",
+			Err:  fmt.Errorf("the header says %d, the name %d: %w", first, name.first, journal.ErrCorrupt),
+		}
 	}
 	return s, nil
 }
@@ -310,6 +316,9 @@ func (w *Writer) held(ctx context.Context) error {
 	if err := w.look(ctx); err != nil {
 		return err
 	}
+	if w.tag == "" {
+		return beheaded(w.opt.Archive, "nothing is there any more of what was shipped")
+	}
 	if w.head.Writer.ID != w.id {
 		return &HeldError{Archive: w.opt.Archive, Holder: w.head.Writer}
 	}
@@ -335,7 +344,8 @@ func (w *Writer) PutBatch(ctx context.Context, b *journal.Batch, body io.ReaderA
 }
 
 // Hint tells the head how far the archive is, and what its last batches hold, once in so many batches, or now. It is not
-// needed for anything to be right: an error that is no HeldError may be passed over.
+// needed for anything to be right: an error that comes and goes may be passed over. A HeldError may not, nor what says
+// that the head is gone or damaged.
 func (w *Writer) Hint(ctx context.Context, next journal.TXID, now bool) error {
 	if len(w.fresh) == 0 || len(w.fresh) < HintEvery && !now {
 		return nil

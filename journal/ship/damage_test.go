@@ -109,13 +109,13 @@ func TestShippingToADamagedArchive(t *testing.T) {
 		want  error
 	}{
 		"last cut":   {func(t *testing.T, s *mem.Store, k []string) { put(t, s, k[len(k)-1], []byte("?")) }, journal.ErrCorrupt},
-		"last other": {func(t *testing.T, s *mem.Store, k []string) { put(t, s, k[len(k)-1], content(t, s, k[0])) }, journal.ErrForeign},
+		"last other": {func(t *testing.T, s *mem.Store, k []string) { put(t, s, k[len(k)-1], content(t, s, k[0])) }, journal.ErrCorrupt},
 		"head newer": {func(t *testing.T, s *mem.Store, _ []string) { put(t, s, "head", []byte(`{"format":2,"shards":3}`)) }, journal.ErrVersion},
 		"head odd": {func(t *testing.T, s *mem.Store, _ []string) {
 			put(t, s, "head", bytes.Replace(content(t, s, "head"), []byte(`"epoch"`), []byte(`"era"`), 1))
 		}, journal.ErrFlag},
 		"head cut":  {func(t *testing.T, s *mem.Store, _ []string) { put(t, s, "head", content(t, s, "head")[:20]) }, journal.ErrCorrupt},
-		"head gone": {func(t *testing.T, s *mem.Store, _ []string) { _ = s.Delete(t.Context(), "head") }, journal.ErrForeign},
+		"head gone": {func(t *testing.T, s *mem.Store, _ []string) { _ = s.Delete(t.Context(), "head") }, journal.ErrGap},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, s := archived(t, 1)
@@ -178,4 +178,62 @@ func FuzzParseHead(f *testing.F) {
 			t.Errorf("%s became %s, %v", again, twice, err)
 		}
 	})
+}
+
+// An archive whose head somebody deleted is not taken for one that is not there: a new machine would begin with an empty
+// database.
+func TestReadingWithoutAHead(t *testing.T) {
+	_, s := archived(t, 1)
+	if err := s.Delete(t.Context(), "head"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := archive.Open(t.Context(), s, nil)
+	if !errors.Is(err, journal.ErrGap) || errors.Is(err, journal.ErrNotFound) {
+		t.Errorf("open: %v, want a gap", err)
+	}
+	if _, err := archive.Open(t.Context(), new(mem.Store), nil); !errors.Is(err, journal.ErrNotFound) {
+		t.Errorf("open of an empty prefix: %v, want that there is none", err)
+	}
+}
+
+// A shipper notices that the archive was deleted under it, or its head spoiled, as soon as it tells the head how far it
+// is: what it would go on to acknowledge nobody could restore.
+func TestArchiveDeletedWhileShipping(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(t *testing.T, s *mem.Store)
+		want  error
+	}{
+		"head": {func(t *testing.T, s *mem.Store) { _ = s.Delete(t.Context(), "head") }, journal.ErrGap},
+		"all": {func(t *testing.T, s *mem.Store) {
+			for o, err := range s.List(t.Context(), "", "") {
+				if err == nil {
+					err = s.Delete(t.Context(), o.Key)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		}, journal.ErrGap},
+		"cut": {func(t *testing.T, s *mem.Store) { put(t, s, "head", content(t, s, "head")[:20]) }, journal.ErrCorrupt},
+	} {
+		for _, n := range []int{3, 3 * archive.HintEvery} { // told at the end, and on the way
+			p, s := newPrimary(t, 1), new(mem.Store)
+			p.commit(n)
+			batches := 0
+			r, err := ship.Run(t.Context(), p.dir, &ship.Options{
+				Store: s, Once: true, TempDir: t.TempDir(), BatchBytes: 1,
+				Events: ship.Events{Batch: func(journal.Batch) {
+					if batches++; batches == 1 {
+						c.spoil(t, s)
+					}
+				}},
+			})
+			if !errors.Is(err, c.want) {
+				t.Errorf("%s of %d: %v, want %v", name, n, err, c.want)
+			}
+			if r.Batches > archive.HintEvery {
+				t.Errorf("%s of %d: %d batches went where nobody can read them", name, n, r.Batches)
+			}
+		}
+	}
 }

@@ -233,10 +233,11 @@ func (s *Shipper) ship(ctx context.Context, to journal.TXID) (err error) {
 	return s.hint(ctx, false)
 }
 
-// hint tells the head how far the archive is. One that could not be written is written with another batch.
+// hint tells the head how far the archive is. One that could not be written is written with another batch, unless that
+// is of no use: the archive has another writer, or has no head any more, and without one nothing can be restored.
 func (s *Shipper) hint(ctx context.Context, now bool) error {
 	err := s.w.Hint(ctx, s.next(), now)
-	if _, held := errors.AsType[*archive.HeldError](err); held {
+	if final(err) {
 		return err
 	}
 	return nil
