@@ -36,6 +36,9 @@ func surveyed(ctx context.Context, s objstore.Store, h Head, name string) (*surv
 	}
 	defer r.Close()
 	v := &survey{head: h}
+	if err := r.Lost(); err != nil {
+		return nil, fmt.Errorf("nothing is folded or deleted: %w", err)
+	}
 	if v.window, err = r.Window(ctx); err != nil {
 		return nil, err
 	}
