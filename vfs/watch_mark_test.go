@@ -160,6 +160,49 @@ func TestWatchMark(t *testing.T) {
 	d.end(t, 0)
 }
 
+// TestWatchCompares: where the trail's end has to be looked for in the database, since the table of its pages was lost,
+// no checkpoint copies the commits that are to be recorded before it was found.
+func TestWatchCompares(t *testing.T) {
+	d := newWide(t, "", nil)
+	run(t, d.c, "PRAGMA wal_autocheckpoint=0")
+	if err := d.w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(d.path+"-pagetrail", "pages")); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		d.update(t, d.c)
+	}
+	compared := false
+	o := &vfs.WatchOptions{}
+	o.SetHook(func(at string) {
+		if at != "record" || compared {
+			return
+		}
+		compared = true
+		if frames, copied := checkpoint(t, d.c); copied != 0 || frames == 0 {
+			t.Errorf("%d of %d frames were copied while the database was compared", copied, frames)
+		}
+	})
+	var err error
+	if d.w, err = vfs.NewWatcher(d.path, o); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.w.Close() })
+	step(t, d.w)
+	if !compared {
+		t.Fatal("nothing was recorded")
+	}
+	if wal, file := d.w.Held(); !wal || file {
+		t.Errorf("the file is held after it was compared: %v %v", wal, file)
+	}
+	if frames, copied := checkpoint(t, d.c); copied != frames {
+		t.Errorf("%d of %d frames were copied afterwards", copied, frames)
+	}
+	d.end(t, 0)
+}
+
 // TestWatchWhileCheckpoint has a writer that checkpoints by itself, and nobody looks before the checkpoint has begun to
 // sync the WAL: there is one checkpoint for each time that the WAL is full, as without a Watcher, and still each commit
 // is one small record. Now and then somebody else commits while the checkpoint is under way.

@@ -138,6 +138,11 @@ func (w *Watch) Step(read func(fn func() error) error) (changed bool, err error)
 		if err := w.hold(); err != nil {
 			return false, err
 		}
+		if !settled {
+			if ok, err := w.holdFile(); !ok || err != nil {
+				return false, err
+			}
+		}
 		if err := w.record(settled, read); err != nil {
 			return false, err
 		}
@@ -186,6 +191,19 @@ func (w *Watch) hold() error {
 	w.given = false
 	w.hook("lock a mark")
 	return w.take(unusedMark)
+}
+
+// holdFile keeps checkpoints from writing to the database file while all of its
+// pages are compared: what commits of the WAL made of them would be in it before
+// the state was found in which the trail ends, and the commits no records of
+// their own. While a checkpoint is under way it cannot.
+func (w *Watch) holdFile() (ok bool, err error) {
+	if w.pin.zero {
+		return true, nil
+	}
+	w.hook("lock mark 0 to compare")
+	w.pin.zero, err = w.pin.lock(0)
+	return w.pin.zero, err
 }
 
 // take holds a mark that has value instead of the one that is held, if any. Our
@@ -250,8 +268,9 @@ func (w *Watch) mark(idx sqlitefile.IndexHeader) error {
 }
 
 // record catches up, or has trail and database agree first. For that the
-// committed state must stand still: a read transaction holds the database file,
-// and the WAL up to some commit; the state that is looked at may be a later one.
+// committed state must stand still: the lock on mark 0 holds the database file,
+// a read transaction the WAL up to some commit; the state that is looked at may
+// be a later one.
 func (w *Watch) record(settled bool, read func(fn func() error) error) error {
 	db := w.c.db
 	w.hook("record")
