@@ -40,6 +40,15 @@ func (t *Trail) Bases() ([]BaseInfo, error) {
 	return out, nil
 }
 
+// BaseIDs are the TXIDs of the files that may be bases, ascending: Bases says which are. Nothing is read.
+func (t *Trail) BaseIDs() ([]TXID, error) {
+	v, err := t.view()
+	if err != nil {
+		return nil, err
+	}
+	return slices.Clone(v.names.bases), nil
+}
+
 // OpenBase opens the base of that TXID: ErrNotFound when there is none. ErrDiverged when the trail holds that
 // transaction and its sum is not the base's.
 func (t *Trail) OpenBase(id TXID) (*BaseReader, error) {

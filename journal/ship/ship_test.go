@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
+	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/pagetrail/pagetrail/apply"
+	"github.com/pagetrail/pagetrail/internal/durable"
 	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/archive"
 	"github.com/pagetrail/pagetrail/journal/objstore"
@@ -96,6 +99,47 @@ func checkReplaced(t *testing.T, p *primary, s objstore.Store, cut journal.TXID)
 		if errA != nil || errB != nil || !bytes.Equal(a.Bytes(), b.Bytes()) || !bytes.Equal(a.Bytes(), p.images[id]) {
 			t.Fatalf("transaction %d differs (%v, %v)", id, errA, errB)
 		}
+	}
+}
+
+// basesFS counts how often a base is opened.
+type basesFS struct {
+	durable.FS
+	opened int
+}
+
+func (f *basesFS) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
+	if filepath.Ext(name) == ".base" {
+		f.opened++
+	}
+	return f.FS.OpenFile(name, flag, perm)
+}
+
+// A base that the archive has is not looked at with each batch.
+func TestBasesOnce(t *testing.T) {
+	p, s, fsys := newPrimary(t, 3), new(mem.Store), &basesFS{FS: durable.OS}
+	p.base(true)
+	p.live(5)
+	sh, err := ship.Open(p.dir, &ship.Options{Store: s, FS: fsys, TempDir: t.TempDir()})
+	p.check(err)
+	defer sh.Close()
+	p.check(sh.Drain(t.Context()))
+	before := fsys.opened
+	if before == 0 || sh.Progress().Bases == 0 {
+		t.Fatal("the base was not shipped")
+	}
+	for range 5 {
+		p.live(5)
+		p.check(sh.Drain(t.Context()))
+	}
+	if fsys.opened != before {
+		t.Errorf("bases were opened %d times to ship five batches without one", fsys.opened-before)
+	}
+	p.base(false)
+	p.live(1)
+	p.check(sh.Drain(t.Context()))
+	if r := sh.Progress(); r.Bases != 2 || r.Shipped != p.last() {
+		t.Errorf("shipped %d bases, up to %d of %d", r.Bases, r.Shipped, p.last())
 	}
 }
 

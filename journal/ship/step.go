@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/pagetrail/pagetrail/journal"
@@ -262,16 +263,24 @@ func (s *Shipper) adopt(ctx context.Context, first journal.TXID) error {
 
 // sendBases sends the bases up to a transaction that the archive lacks.
 func (s *Shipper) sendBases(ctx context.Context, to journal.TXID) error {
-	bases, err := s.trail.Bases()
-	if err != nil {
-		return err
-	}
 	first := s.from
 	if s.prev != nil && first == 0 {
 		first = 1 // older ones than the archive's first batch do no harm
 	}
+	lacks := func(id journal.TXID) bool {
+		_, there := s.bases[id]
+		return !there && id+1 >= first && id <= to && id > s.w.Settled()
+	}
+	ids, err := s.trail.BaseIDs()
+	if err != nil || !slices.ContainsFunc(ids, lacks) {
+		return err
+	}
+	bases, err := s.trail.Bases()
+	if err != nil {
+		return err
+	}
 	for _, info := range bases {
-		if _, there := s.bases[info.TXID]; there || info.TXID+1 < first || info.TXID > to || info.TXID <= s.w.Settled() {
+		if !lacks(info.TXID) {
 			continue
 		}
 		if err := s.sendBase(ctx, info); err != nil {
