@@ -117,9 +117,10 @@ func gone(name string, first, last journal.TXID) error {
 	}
 }
 
-// leftOver is the first object of an archive in a store; empty when there is none.
+// leftOver is the first object of an archive in a store; empty when there is none. It looks where the first 65,535
+// timelines are, and so not at all that others may have under a prefix that was mistyped.
 func leftOver(ctx context.Context, s objstore.Bucket) (string, error) {
-	for o, err := range s.List(ctx, "", "") {
+	for o, err := range s.List(ctx, "0000", "") {
 		if err != nil {
 			return "", err
 		}
