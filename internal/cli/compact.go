@@ -150,7 +150,7 @@ func (o *compactOptions) run(ctx context.Context, env *Env) error {
 		return withHint(err, "run it again")
 	}
 	if err != nil {
-		return err
+		return archiveHint(err, o.url)
 	}
 	return o.tell(ctx, env, done)
 }

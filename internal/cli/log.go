@@ -118,7 +118,7 @@ func (o *logOptions) run(ctx context.Context, env *Env) error {
 	if earlier > 0 {
 		env.notice("%s before these; -n 0 lists all", ui.Plural(earlier, "transaction", "transactions"))
 	}
-	return r.worst
+	return archiveHint(r.worst, o.trail)
 }
 
 // limited: without a range a person wants to see what happened last; with one, all of it.

@@ -152,11 +152,13 @@ func (o *shipOptions) run(ctx context.Context, env *Env) error {
 		}
 	}
 	if err != nil {
-		return err
+		return archiveHint(err, o.to)
 	}
 	switch {
 	case result.Batches+result.Bases == 0:
 		env.notice("nothing to ship: the archive ends with transaction %d, as the trail does", result.Last)
+	case result.Batches == 0:
+		env.notice("nothing else to ship: the archive ends with transaction %d, as the trail does", result.Last)
 	default:
 		env.notice("shipped %s up to %d in %s, %s", ui.Plural(result.Transactions, "transaction", "transactions"), result.Last,
 			ui.Plural(result.Batches, "batch", "batches"), ui.Bytes(result.Bytes))

@@ -70,10 +70,15 @@ func openArchiveBy(ctx context.Context, env *Env, raw string, damaged bool) (*op
 }
 
 // archiveHint says what to do about objects that are damaged, which is not what is done about files: nothing in an
-// archive is repaired in place. Nil stays nil.
+// archive is repaired in place. Nil stays nil, and what is no archive's.
 func archiveHint(err error, raw string) error {
+	place, placed := errors.AsType[*journal.Error](err)
+	if !isURL(raw) || placed && !strings.HasPrefix(place.Path, storeName(raw)) { // ship reads files, too
+		return err
+	}
 	switch {
-	case errors.Is(err, journal.ErrCorrupt), errors.Is(err, journal.ErrForeign):
+	case errors.Is(err, journal.ErrCorrupt), errors.Is(err, journal.ErrForeign) && placed && place.Path != storeName(raw),
+		errors.Is(err, journal.ErrGap) && placed && strings.HasSuffix(place.Path, ".seg"):
 		return withHint(err, "bring the object back from a copy, or from a version that the store kept; what is left: %s", commandLine("window", raw))
 	case isUnreached(err):
 		return withHint(err, "see that the store can be reached and is fit: %s", commandLine("doctor", raw))

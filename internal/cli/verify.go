@@ -152,7 +152,16 @@ func reportCode(r apply.Report) Code {
 	for _, p := range r.Problems {
 		worst = worse(worst, p.Err)
 	}
-	return codeOf(worst)
+	return problemCode(worst)
+}
+
+// problemCode is the code of a problem. What a trail needs and does not have, as the base that it begins with, is
+// missing from it, and not a trail that is not there.
+func problemCode(err error) Code {
+	if code := codeOf(err); code != Nothing {
+		return code
+	}
+	return Gap
 }
 
 func (o *verifyOptions) answer(t *openedTrail, r apply.Report, deep *deepCheck, took time.Duration) verifyJSON {
@@ -164,7 +173,7 @@ func (o *verifyOptions) answer(t *openedTrail, r apply.Report, deep *deepCheck, 
 		j.Spans = append(j.Spans, newSpanJSON(s.Span))
 	}
 	for _, p := range r.Problems {
-		j.Problems = append(j.Problems, problemJSON{p.TXID, reasonOf(p.Err), codeOf(p.Err)})
+		j.Problems = append(j.Problems, problemJSON{p.TXID, reasonOf(p.Err), problemCode(p.Err)})
 	}
 	return j
 }

@@ -88,7 +88,7 @@ func (o *windowOptions) run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	worst := lost(all)
+	worst := archiveHint(lost(all), o.trail)
 	switch {
 	case worst != nil:
 		env.notice("the reason: %s", reasonOf(worst))

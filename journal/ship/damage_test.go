@@ -237,3 +237,21 @@ func TestArchiveDeletedWhileShipping(t *testing.T) {
 		}
 	}
 }
+
+// A base that is not in the archive any more is brought back from the trail, also when there is nothing else to ship:
+// without it what was shipped may lead nowhere.
+func TestMissingBaseIsSentAgain(t *testing.T) {
+	const key = "00000001/base/0000000000000001.base"
+	p, s := archived(t, 1)
+	want := content(t, s, key)
+	if err := s.Delete(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	if r := once(t, p, s, ship.Options{}); r.Bases != 1 || r.Batches != 0 {
+		t.Errorf("%+v, want a base and nothing else", r)
+	}
+	if !bytes.Equal(content(t, s, key), want) {
+		t.Error("the base is another")
+	}
+	p.checkArchive(s, p.last(), 2)
+}
