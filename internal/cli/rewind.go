@@ -140,6 +140,8 @@ func (o *rewindOptions) check() (dir string, err error) {
 			usagef("%s is an archive; what is rewound is a database on this machine", o.db),
 			"a database from the archive: " + commandLine("hydrate", o.db, "-o", "FILE") + "; an older state for one that is here: --from " + o.db,
 		}
+	case replica.Is(o.db):
+		return "", &hintError{usagef("%s is a replica: it follows its primary", o.db), "rewind the primary, and the replica follows"}
 	case o.target == targetOptions{}:
 		return "", &hintError{usagef("to which moment? --txid N, --at TIME or --point NAME is missing"), "see what happened: " + commandLine("log", o.db)}
 	case o.from != "" && !isURL(o.from):
@@ -158,8 +160,6 @@ func (o *rewindOptions) check() (dir string, err error) {
 			"%s makes it anew", commandLine("hydrate", dir, "-o", o.db))
 	case info.IsDir():
 		return "", usagef("%s is a trail; what is rewound is its database", o.db)
-	case replica.Is(o.db):
-		return "", &hintError{usagef("%s is a replica: it follows its primary", o.db), "rewind the primary, and the replica follows"}
 	}
 	return dir, nil
 }

@@ -126,6 +126,9 @@ func TestRewindRefused(t *testing.T) {
 	if got := rows(t, db, "SELECT count(*) FROM t"); got != "1" {
 		t.Errorf("%s rows", got)
 	}
+	replica := filepath.Join(dir, "replica.db")
+	wanted(t, cli.Done, "", "follow", db, replica, "--once")
+	wanted(t, cli.Usage, "rewind the primary", "rewind", replica, "--txid", "1")
 	if err := os.Remove(db); err != nil {
 		t.Fatal(err)
 	}
