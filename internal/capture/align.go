@@ -3,8 +3,8 @@ package capture
 import (
 	"errors"
 	"fmt"
-	"math"
 	"os"
+	"slices"
 
 	"github.com/pagetrail/pagetrail/diff"
 	"github.com/pagetrail/pagetrail/internal/sqlitefile"
@@ -23,7 +23,7 @@ import (
 // an older file in the place of the database. That is a catch-up.
 func (db *DB) align(src files) (found bool, err error) {
 	db.syncMain()
-	fs, err := db.fileStates(src, math.MaxUint32)
+	fs, err := db.fileStates(src)
 	if err != nil || len(fs.states) == 0 {
 		return false, err
 	}
@@ -45,13 +45,13 @@ func (db *DB) align(src files) (found bool, err error) {
 			return false, err
 		}
 	}
-	return true, db.standAt(src, fs, at)
+	return true, db.standAt(fs, at)
 }
 
 // alignEnd is align for whoever has no lock of SQLite: it takes nothing back.
 // found says that SQLite's files have the state in which the trail ends.
 func (db *DB) alignEnd(src files) (found bool, err error) {
-	fs, err := db.fileStates(src, math.MaxUint32)
+	fs, err := db.fileStates(src)
 	if err != nil {
 		return false, err
 	}
@@ -59,7 +59,7 @@ func (db *DB) alignEnd(src files) (found bool, err error) {
 	if at < 0 {
 		return false, nil
 	}
-	return true, db.standAt(src, fs, at)
+	return true, db.standAt(fs, at)
 }
 
 // syncMain makes a database that SQLite wrote without syncs durable, before it
@@ -89,15 +89,18 @@ type fileState struct {
 	check [2]uint32 // cumulative checksum there
 	sum   diff.Sum
 	count uint32
+	since int // in fileStates.was
 }
 
-// fileStates are all of them, and the hashes of the pages of the last.
+// fileStates are all of them, and the hashes of the pages of the last, with what
+// each was before.
 type fileStates struct {
 	hdr    sqlitefile.WALHeader
 	wal    bool
 	size   int
 	states []fileState
 	pages  []diff.Sum
+	was    []entry // by the changes of the WAL, in their order
 }
 
 // find returns the last state that is the one after tx, -1 when there is none.
@@ -111,11 +114,11 @@ func (fs *fileStates) find(tx journal.Tx) int {
 	return -1
 }
 
-// fileStates hashes the database file and follows the WAL up to frame limit.
+// fileStates hashes the database file and follows the WAL to its end.
 // While a checkpoint is under way the file has pages of later commits, so that
 // only states from there on are right: the trail has all others then, since it
 // is synced before a checkpoint.
-func (db *DB) fileStates(src files, limit uint32) (*fileStates, error) {
+func (db *DB) fileStates(src files) (*fileStates, error) {
 	main, err := fileView(src.main)
 	if err != nil {
 		return nil, err
@@ -143,7 +146,7 @@ func (db *DB) fileStates(src files, limit uint32) (*fileStates, error) {
 		return fs, nil
 	}
 	fs.hdr, fs.wal, fs.size = hdr, true, hdr.PageSize
-	return fs, db.followWAL(src, fs, min(limit, end))
+	return fs, db.followWAL(src, fs, end)
 }
 
 // followWAL adds the states after the commits of the WAL.
@@ -158,16 +161,16 @@ func (db *DB) followWAL(src files, fs *fileStates, limit uint32) error {
 		sum := prev.sum
 		s.newest(prev.count, end.Commit)
 		for no := end.Commit + 1; no <= prev.count; no++ {
-			fs.set(no, diff.Sum{}, &sum)
+			fs.change(no, diff.Sum{}, &sum)
 		}
 		for i, r := range s.refs {
 			page, err := from.newPage(i, r.page, buf)
 			if err != nil {
 				return fmt.Errorf("read page %d: %w", r.page, err)
 			}
-			fs.set(r.page, diff.PageSum(r.page, page), &sum)
+			fs.change(r.page, diff.PageSum(r.page, page), &sum)
 		}
-		fs.states = append(fs.states, fileState{frame: frame, check: end.Checksum, sum: sum, count: end.Commit})
+		fs.states = append(fs.states, fileState{frame: frame, check: end.Checksum, sum: sum, count: end.Commit, since: len(fs.was)})
 		return nil
 	})
 }
@@ -179,6 +182,25 @@ func (fs *fileStates) set(no uint32, h diff.Sum, sum *diff.Sum) {
 	}
 	*sum = sum.Sub(fs.pages[no-1]).Add(h)
 	fs.pages[no-1] = h
+}
+
+// change is set with a frame of the WAL, which can be taken back.
+func (fs *fileStates) change(no uint32, h diff.Sum, sum *diff.Sum) {
+	was := entry{no: no}
+	if no <= uint32(len(fs.pages)) {
+		was.sum = fs.pages[no-1]
+	}
+	fs.was = append(fs.was, was)
+	fs.set(no, h, sum)
+}
+
+// back makes pages those of state at.
+func (fs *fileStates) back(at int) {
+	since := fs.states[at].since
+	for _, e := range slices.Backward(fs.was[since:]) {
+		fs.pages[e.no-1] = e.sum
+	}
+	fs.states, fs.was = fs.states[:at+1], fs.was[:since]
 }
 
 // commonState finds the last record that is not known to be durable, or the
@@ -267,21 +289,9 @@ func (db *DB) overtaken() error {
 
 // standAt makes the table that of state at, which is db.last's, and has the
 // catch-up go on from there.
-func (db *DB) standAt(src files, fs *fileStates, at int) error {
-	if at < len(fs.states)-1 {
-		to := fs.states[at].frame
-		var err error
-		if fs, err = db.fileStates(src, to); err != nil {
-			return err
-		}
-		if len(fs.states) != at+1 {
-			return fmt.Errorf("the WAL of %s changed while it was read", db.path)
-		}
-	}
+func (db *DB) standAt(fs *fileStates, at int) error {
+	fs.back(at)
 	st := fs.states[at]
-	if st.sum != db.last.Sum {
-		return fmt.Errorf("the database %s was checkpointed while it was read", db.path)
-	}
 	if err := db.table.reset(); err != nil {
 		return err
 	}
