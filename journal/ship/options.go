@@ -86,6 +86,9 @@ func (o *Options) filled(dir string) (Options, error) {
 	if f.Store == nil {
 		return f, errors.New("ship: no store given")
 	}
+	if f.Archive == "" {
+		f.Archive = "archive"
+	}
 	if f.Name == "" {
 		host, _ := os.Hostname() // a name for people: better incomplete than none
 		f.Name = fmt.Sprintf("%s process %d %s", host, os.Getpid(), dir)

@@ -58,7 +58,7 @@ func (s *Shipper) step(ctx context.Context) (more bool, err error) {
 	}
 	switch {
 	case last.TXID+1 < s.next():
-		return false, s.behind(last.TXID)
+		return false, s.behind(s.w, last.TXID)
 	case last.TXID < s.next():
 		s.waiting, s.idle = time.Time{}, true
 		return false, nil
@@ -95,9 +95,14 @@ func (s *Shipper) stored(n int64) int64 {
 	return int64(float64(n) * min(float64(s.prev.Size)/float64(s.prev.RawBytes), 1))
 }
 
-func (s *Shipper) behind(last journal.TXID) error {
+// apart is the hint for a trail that is not the one that the archive was shipped from. The holder's name tells which is.
+func apart(w *archive.Writer, why string) string {
+	return fmt.Sprintf("%s; the archive is held by %s; give this trail a prefix of its own", why, w.Holder())
+}
+
+func (s *Shipper) behind(w *archive.Writer, last journal.TXID) error {
 	return &journal.Error{
-		Path: s.dir, Offset: -1, TXID: s.next() - 1, Hint: "this trail was cut or copied back; give it a prefix of its own",
+		Path: s.dir, Offset: -1, TXID: s.next() - 1, Hint: apart(w, "this trail was cut or copied back, or another copy of the database went on"),
 		Err: fmt.Errorf("the archive %s ends with transaction %d, the trail with %d: %w", s.opt.Archive, s.next()-1, last, journal.ErrDiverged),
 	}
 }
@@ -122,7 +127,7 @@ func (s *Shipper) connect(ctx context.Context) error {
 	}
 	var from journal.TXID
 	if prev != nil {
-		err = s.continues(ctx, prev)
+		err = s.continues(ctx, w, prev)
 	} else {
 		from, err = s.begin(ctx)
 	}
@@ -157,15 +162,21 @@ func (s *Shipper) connect(ctx context.Context) error {
 }
 
 // continues checks that the trail goes on from what the archive ends with.
-func (s *Shipper) continues(ctx context.Context, b *journal.Batch) error {
+func (s *Shipper) continues(ctx context.Context, w *archive.Writer, b *journal.Batch) error {
 	err := s.trail.Continues(ctx, b)
+	if errors.Is(err, journal.ErrDiverged) {
+		return &journal.Error{
+			Path: s.dir, Offset: -1, TXID: b.Last, Hint: apart(w, "another copy of the database went on from there"),
+			Err: fmt.Errorf("transaction %d is another than that of the archive %s: %w", b.Last, s.opt.Archive, journal.ErrDiverged),
+		}
+	}
 	var out *journal.RangeError
 	if !errors.As(err, &out) {
 		return err
 	}
 	if out.Want > out.Last {
 		s.prev = b
-		return s.behind(out.Last)
+		return s.behind(w, out.Last)
 	}
 	return &journal.Error{
 		Path: s.dir, Offset: -1, TXID: b.Last + 1, Hint: "give it another prefix; what is in this one can be restored up to there",
@@ -260,7 +271,7 @@ func (s *Shipper) adopt(ctx context.Context, first journal.TXID) error {
 	if err != nil {
 		return err
 	}
-	if err := s.continues(ctx, there); err != nil {
+	if err := s.continues(ctx, s.w, there); err != nil {
 		return fmt.Errorf("the archive has another batch from transaction %d on: %w", first, err)
 	}
 	s.went(there)

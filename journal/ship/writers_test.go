@@ -78,7 +78,8 @@ func TestTwoPrimaries(t *testing.T) {
 	q.checkArchive(s, q.last(), 6)
 
 	// Started again it finds another history, does not claim, and the holder is not disturbed.
-	if _, err := ship.Run(t.Context(), p.dir, &ship.Options{Store: s, Once: true}); !errors.Is(err, journal.ErrDiverged) {
+	_, err = ship.Run(t.Context(), p.dir, &ship.Options{Store: s, Once: true})
+	if !errors.Is(err, journal.ErrDiverged) || !strings.Contains(err.Error(), "the twin") {
 		t.Errorf("the first, again: %v", err)
 	}
 	q.commit(1)
