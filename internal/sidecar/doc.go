@@ -16,5 +16,7 @@
 // # What may be missed at rest
 //
 // A database at rest is not watched: a program without the VFS that writes more than the WAL holds (1000 pages as a
-// rule) within Options.Look, after a silence of Options.Rest, gets one record for what the WAL did not have any more.
+// rule) within Options.Look, after a silence of Options.Rest, gets one record for what the WAL did not have any more. So
+// does one that writes and closes the database within that time, if nobody else has it open: who closes it last takes the
+// WAL away.
 package sidecar
