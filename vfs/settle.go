@@ -51,7 +51,7 @@ func NamePoint(ctx context.Context, path, name string) (p journal.Point, err err
 		}
 		return err
 	}
-	if err := withDatabase(ctx, path, "", lockWait, point); err == nil || name == "" {
+	if err := withDatabase(ctx, path, "", lockWait, point); err == nil || name == "" || Busy(err) {
 		return p, err
 	}
 	if err := Settle(ctx, path); err != nil {

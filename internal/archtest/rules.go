@@ -126,7 +126,7 @@ var rooms = []room{
 	{path: "internal/conformance/...", may: public, why: "other people's suites use what a user has"},
 	{path: "internal/conformance", may: public, why: "other people's suites use what a user has"},
 	{path: "internal/bench/...", may: public, why: "benchmarks measure what a user has"},
-	{path: "internal/bench", may: public, why: "benchmarks measure what a user has"},
+	{path: "internal/bench", may: append([]string{"internal/pause"}, public...), why: "benchmarks measure what a user has"},
 	{path: "internal/crashtest/...", may: append([]string{"internal/crashfs", "internal/durable"}, public...), why: "power cuts and faults befall what a user has, on a simulated disk"},
 	{path: "internal/crashtest", may: append([]string{"internal/crashfs", "internal/durable"}, public...), why: "power cuts and faults befall what a user has, on a simulated disk"},
 	{path: "internal/soak/...", may: public, why: "soaks run what a user has"},
@@ -134,7 +134,7 @@ var rooms = []room{
 
 	{path: "internal/config", may: []string{"journal/objstore"}, why: "it reads settings, knows what stores take as names, and knows nobody who has the settings"},
 	{
-		path: "internal/sidecar", may: []string{"vfs", "internal/replica", "journal", "journal/archive", "journal/objstore", "journal/objstore/mem", "journal/objstore/file", "journal/ship", "internal/durable", "apply"},
+		path: "internal/sidecar", may: []string{"vfs", "internal/replica", "journal", "journal/archive", "journal/objstore", "journal/objstore/mem", "journal/objstore/file", "journal/ship", "internal/durable", "internal/pause", "apply"},
 		why: "it does for many databases what vfs.Watch and ship.Run do for one",
 	},
 	{

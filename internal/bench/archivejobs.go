@@ -13,6 +13,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/pagetrail/pagetrail/apply"
+	"github.com/pagetrail/pagetrail/internal/pause"
 	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/archive"
 	"github.com/pagetrail/pagetrail/journal/objstore"
@@ -171,7 +172,7 @@ func shipJob(j *job) (_ map[string]float64, err error) {
 	for err == nil {
 		var wait time.Duration
 		if wait, err = s.Step(ctx); err == nil {
-			err = objstore.Sleep(ctx, wait)
+			err = pause.For(ctx, wait)
 		}
 	}
 	if !errors.Is(err, context.Canceled) {

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/pagetrail/pagetrail/internal/pause"
 	"github.com/pagetrail/pagetrail/journal/archive"
-	"github.com/pagetrail/pagetrail/journal/objstore"
 	"github.com/pagetrail/pagetrail/vfs"
 )
 
@@ -83,7 +83,7 @@ func (s *Sidecar) catchLast(ctx context.Context, e *entry) error {
 		if _, err = e.watcher.Step(); err == nil || !vfs.Busy(err) {
 			break
 		}
-		err = objstore.Sleep(ctx, 10*time.Millisecond)
+		err = pause.For(ctx, 10*time.Millisecond)
 	}
 	_, cerr := s.closeWatch(e)
 	return errors.Join(err, cerr)

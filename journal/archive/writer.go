@@ -79,8 +79,8 @@ type Writer struct {
 const sureFor = 10 * time.Minute
 
 // OpenWriter looks at the archive in a store, which may be empty. journal.ErrForeign when it is another database's, or
-// when there is something at that prefix that is no archive. ErrGap when the archive's head was deleted. A HeldError when the archive went on to a later timeline
-// than the trail's.
+// when there is something at that prefix that is no archive. ErrGap when the archive's head was deleted. A HeldError when
+// the archive went on to a later timeline than the trail's.
 func OpenWriter(ctx context.Context, s objstore.Store, o WriterOptions) (*Writer, error) {
 	if o.Archive == "" {
 		o.Archive = "archive"

@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/pagetrail/pagetrail/internal/pause"
 )
 
 // LimitOptions for Limit. Zero is no limit.
@@ -100,5 +102,5 @@ func (t *tokens) take(ctx context.Context, n int64) error {
 	if wait <= 0 {
 		return nil
 	}
-	return Sleep(ctx, wait)
+	return pause.For(ctx, wait)
 }

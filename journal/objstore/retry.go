@@ -48,9 +48,6 @@ func Pause(try int, first, most time.Duration) time.Duration {
 	return d/2 + rand.N(d/2+1)
 }
 
-// Sleep waits, unless the context ends before.
-func Sleep(ctx context.Context, d time.Duration) error { return pause.For(ctx, d) }
-
 // Retry carries out again what failed without a clear answer (see Final). A call whose failed try was carried out
 // after all looks to the next try like another's doing: a Create that finds the key taken, a Swap that finds the tag
 // gone. Then what is there is compared with what was to be written, and if it is that, the call succeeded. So what two
@@ -81,11 +78,11 @@ func (r *retry) hook(ctx context.Context, c Call, do func(context.Context) error
 		if try >= r.opt.Tries {
 			return fmt.Errorf("%w (after %d tries)", err, try)
 		}
-		pause := Pause(try+1, r.opt.Pause, r.opt.Most)
+		wait := Pause(try+1, r.opt.Pause, r.opt.Most)
 		if r.opt.Notify != nil {
-			r.opt.Notify(c, try, pause, err)
+			r.opt.Notify(c, try, wait, err)
 		}
-		if err := Sleep(ctx, pause); err != nil {
+		if err := pause.For(ctx, wait); err != nil {
 			return err
 		}
 	}

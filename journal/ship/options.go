@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pagetrail/pagetrail/internal/durable"
+	"github.com/pagetrail/pagetrail/internal/pause"
 	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/archive"
 	"github.com/pagetrail/pagetrail/journal/objstore"
@@ -70,7 +71,7 @@ type Clock interface {
 type systemClock struct{}
 
 func (systemClock) Now() time.Time                                   { return time.Now() }
-func (systemClock) Sleep(ctx context.Context, d time.Duration) error { return objstore.Sleep(ctx, d) }
+func (systemClock) Sleep(ctx context.Context, d time.Duration) error { return pause.For(ctx, d) }
 
 // Events are called by Run, in order, each if it is set. They should not block.
 type Events struct {
