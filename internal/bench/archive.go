@@ -144,6 +144,9 @@ func (b *bench) archiveAfter(writer, sidecar job) error {
 	if err != nil {
 		return err
 	}
+	if err := os.Remove(writer.DB + ".restored"); err != nil {
+		return err
+	}
 	b.rows = append(b.rows, row{
 		Question: "requests of a restore to a time", Ours: fmt.Sprintf("%.0f of them lists, %s read in %s", c.out["lists"],
 			ui.Bytes(int64(c.out["bytes"])), ui.Duration(c.wall)),

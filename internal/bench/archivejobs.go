@@ -230,5 +230,5 @@ func restoreJob(j *job) (_ map[string]float64, err error) {
 	return map[string]float64{
 		"requests": float64(meter.Requests()), "lists": float64(calls[objstore.OpList].Requests), "bytes": float64(read),
 		"size": float64(result.Size),
-	}, errors.Join(err, os.Remove(j.DB+".restored"))
+	}, err
 }

@@ -37,6 +37,9 @@ func askRestore(b *bench) error {
 		if last, err = b.measure(job{Name: "restore", DB: db, To: store}); err != nil {
 			return err
 		}
+		if err := os.Remove(db + ".restored"); err != nil {
+			return err
+		}
 		restores = append(restores, last.wall)
 		cores = append(cores, last.cpu.Seconds()/last.wall.Seconds())
 		peak = max(peak, last.rss)
