@@ -75,3 +75,55 @@ func TestRefusalSaysWhy(t *testing.T) {
 		})
 	}
 }
+
+// TestDamageSaysWhy has commits refused because the trail is damaged, under either policy: what it takes to go on is in
+// the log, once.
+func TestDamageSaysWhy(t *testing.T) {
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	for _, dsn := range []string{"", "&full=detach"} {
+		for _, mode := range []string{"DELETE", "WAL"} {
+			t.Run(mode+dsn, func(t *testing.T) {
+				var log bytes.Buffer
+				slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+				path := filepath.Join(t.TempDir(), "x.db")
+				for i := range 5 { // blocks that say that those before are durable: a crash cannot have torn them
+					c := open(t, path, "")
+					if i == 0 {
+						run(t, c, "PRAGMA journal_mode="+mode, "CREATE TABLE t(x)")
+					}
+					run(t, c, "INSERT INTO t VALUES(randomblob(500))", "INSERT INTO t VALUES(randomblob(500))")
+					if err := c.Close(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				tails, err := filepath.Glob(path + "-pagetrail/*.seg")
+				if err != nil || len(tails) != 1 {
+					t.Fatalf("segments %v, %v", tails, err)
+				}
+				content, err := os.ReadFile(tails[0])
+				if err != nil {
+					t.Fatal(err)
+				}
+				content[len(content)/2] ^= 1
+				if err := os.WriteFile(tails[0], content, 0o644); err != nil {
+					t.Fatal(err)
+				}
+
+				c := open(t, path, dsn)
+				defer c.Close()
+				for range 2 {
+					if err := c.Exec("INSERT INTO t VALUES(1)"); !errors.Is(err, sqlite3.IOERR) {
+						t.Fatalf("the commit ended with %v", err)
+					}
+				}
+				if n := strings.Count(log.String(), "level=ERROR"); n != 1 || !strings.Contains(log.String(), "pagetrail repair") {
+					t.Errorf("logged %d times: %s", n, log.String())
+				}
+				if got := query(t, c, "SELECT count(*) FROM t"); got != "10" {
+					t.Errorf("%s rows, with what was refused", got)
+				}
+			})
+		}
+	}
+}

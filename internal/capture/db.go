@@ -328,7 +328,7 @@ func (db *DB) Problem() error {
 		return &detachedError{*db.pending()}
 	}
 	if err := db.refusal.Load(); err != nil {
-		return fmt.Errorf("commits are refused until the trail can be written: %w", *err)
+		return fmt.Errorf("commits are refused until the trail takes them: %w", *err)
 	}
 	if err := db.broken.Load(); err != nil {
 		return *err

@@ -87,20 +87,27 @@ func (db *DB) permit(create bool, fn func() error) error {
 // excuse decides by the policy about an error on the way of a commit; of a try
 // to end a detachment began is when it began.
 func (db *DB) excuse(err error, began time.Time) error {
-	if err == nil || !db.trailFailed(err) {
+	switch {
+	case err == nil || errors.Is(err, journal.ErrLocked): // after which SQLite tries again
 		return err
-	}
-	if db.opt.Full != Detach {
-		if db.refusal.Swap(&err) == nil {
-			db.opt.Log.Error("the trail cannot be written: commits are refused until it can; free some space there, move it (trail=), or have commits go on without it (full=detach)",
-				"trail", db.opt.Dir, "err", err)
-		}
+	case !db.trailFailed(err): // the trail is damaged, or another's: to go on without it would not be over by itself
+		db.refuse(err, "the trail does not take commits: they are refused until it does")
+		return err
+	case db.opt.Full != Detach:
+		db.refuse(err, "the trail cannot be written: commits are refused until it can; free some space there, move it (trail=), or have commits go on without it (full=detach)")
 		return fmt.Errorf("pagetrail: the trail cannot be written: %w", err)
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	db.detach(err, began)
 	return nil
+}
+
+// refuse notes why commits are refused, and logs it if they were not.
+func (db *DB) refuse(err error, why string) {
+	if db.refusal.Swap(&err) == nil {
+		db.opt.Log.Error(why, "trail", db.opt.Dir, "err", err)
+	}
 }
 
 // excuse decides by the policy about an error of the trail within a
@@ -128,7 +135,7 @@ func (db *DB) noteConfirmed(tx journal.Tx) {
 // took notes that the trail took something.
 func (db *DB) took() {
 	if db.refusal.Load() != nil && db.refusal.Swap(nil) != nil {
-		db.opt.Log.Warn("the trail can be written again", "trail", db.opt.Dir)
+		db.opt.Log.Warn("the trail takes commits again", "trail", db.opt.Dir)
 	}
 }
 

@@ -35,7 +35,7 @@ var mutants = []mutant{
 	{"a rollback by others of an announced transaction is believed", "internal/capture/reconcile.go", "sum != before.Sum {", "false {", "TestDeadProcess/DELETE/FULL"},
 	{"others are not told of a hot journal", "internal/capture/connprepare.go", "		c.afterPlayback()", "		c.db.doubtful()", "TestDeadProcess/DELETE/FULL"},
 	{"writes without syncs are not noted", "internal/capture/table.go", "	if t.stamp.Loose {\n		return nil\n	}", "	if true {\n		return nil\n	}", "TestPowerCuts/WAL/OFF"},
-	{"a full disk is no reason to refuse", "internal/capture/detach.go", "	if db.opt.Full != Detach {", "	if false {", "TestTrailFull"},
+	{"a full disk is no reason to refuse", "internal/capture/detach.go", "	case db.opt.Full != Detach:", "	case false:", "TestTrailFull"},
 	{"a checkpoint does not end the WAL's keeping", "internal/capture/detach.go", "	db.mu.Lock()\n	defer db.mu.Unlock()\n	db.merge()", "	db.mu.Lock()\n	defer db.mu.Unlock()", "TestTrailFullCheckpoint"},
 	{"a detached trail is aligned", "internal/capture/reconcile.go", "case db.det != nil && db.det.Merged: // 0", "case false:", "TestTrailFullSameState"},
 	{"frames wait across an operation on the wal-index", "vfs/frames.go", "	_ = w.settle()", "", "TestFramesRolledBack"},
