@@ -207,7 +207,7 @@ type flipsFile struct {
 
 func (f *flips) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
 	file, err := f.FS.OpenFile(name, flag, perm)
-	if err != nil || flag&os.O_CREATE == 0 {
+	if err != nil || flag&(os.O_CREATE|os.O_TRUNC) == 0 {
 		return file, err
 	}
 	f.left--

@@ -45,7 +45,7 @@
 // [Verify] is the same work for a whole trail, without an output: every byte
 // of every file, and every checksum of every transaction.
 //
-// The package never writes to a trail, takes no lock, and may read one that is
+// The package never writes to a trail, nor locks it, and may read one that is
 // being appended to. It knows no SQLite driver: pages are bytes to it.
 //
 // Functions are safe for concurrent use; a State is for one goroutine at a

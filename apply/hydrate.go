@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -77,7 +76,8 @@ type Result struct {
 // Hydrate writes the database of target to the new file out: into a temporary
 // file beside it, checked, synced and renamed, and its directory synced. When
 // it returns an error, out is what it was before, and nothing else is left
-// behind. See the package comment for what is checked.
+// behind. What a killed process left, the next Hydrate to the same output
+// removes. See the package comment for what is checked.
 //
 // The error is an *OutputError when out cannot be written to, a *RangeError
 // when the trail cannot restore target, a *MismatchError or a *journal.Error
@@ -106,11 +106,12 @@ func Hydrate(ctx context.Context, trail *journal.Trail, out string, target Targe
 
 // hydrate carries out a plan for Hydrate.
 func hydrate(ctx context.Context, trail *journal.Trail, out string, plan Plan, opt *Options, early bool) (Result, error) {
-	file, err := createTemp(opt.FS, filepath.Dir(out), "."+filepath.Base(out)+"-", opt.Mode)
+	file, err := createTemp(opt.FS, out, opt.Mode)
 	if err != nil {
 		return Result{}, outputError(out, "cannot be made", err)
 	}
-	s := newState(file, StateOptions{FS: opt.FS, CacheBytes: opt.CacheBytes, Bases: trail})
+	defer file.unlock()
+	s := newState(file.File, StateOptions{FS: opt.FS, CacheBytes: opt.CacheBytes, Bases: trail})
 	s.progress = newMeter(opt.Progress)
 	s.syncEarly()
 	result, err := s.restore(ctx, trail, plan, early)

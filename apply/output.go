@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/pagetrail/pagetrail/internal/durable"
@@ -105,17 +107,87 @@ func isLive(fsys durable.FS, trail, out string, info fs.FileInfo) bool {
 	return err == nil && os.SameFile(liveInfo, info)
 }
 
-// createTemp makes a new file in dir whose name begins with prefix.
-func createTemp(fsys durable.FS, dir, prefix string, mode fs.FileMode) (durable.File, error) {
+// temp is an output in the making. Its lock tells that somebody is at work on
+// it; nil where there are none.
+type temp struct {
+	durable.File
+	lock durable.Lock
+}
+
+// unlock is for when the file has its name, or is gone.
+func (t *temp) unlock() {
+	if t.lock != nil {
+		_ = t.lock.Close() // it guards nothing any more
+	}
+}
+
+// createTemp makes a new file beside out, once those are gone that killed
+// processes left there: they have the size of the database, and names that
+// nobody sees.
+func createTemp(fsys durable.FS, out string, mode fs.FileMode) (*temp, error) {
+	dir, prefix := filepath.Dir(out), "."+filepath.Base(out)+"-"
+	removeStale(fsys, dir, prefix)
 	for range 100 {
 		name := filepath.Join(dir, fmt.Sprintf("%s%016x.tmp", prefix, rand.Uint64()))
-		file, err := fsys.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
-		if errors.Is(err, fs.ErrExist) {
+		lock, err := lockTemp(fsys, name, mode)
+		if errors.Is(err, durable.ErrLocked) {
 			continue
 		}
-		return file, err
+		flag := os.O_RDWR | os.O_TRUNC
+		if err != nil {
+			lock, flag = nil, flag|os.O_CREATE
+		}
+		file, err := fsys.OpenFile(name, flag, mode)
+		t := &temp{file, lock}
+		if err == nil {
+			return t, nil
+		}
+		gone := errors.Is(err, fs.ErrNotExist) && lock != nil // it was taken for stale before it was locked
+		if lock != nil && !gone {
+			err = errors.Join(err, fsys.Remove(name))
+		}
+		if t.unlock(); !gone {
+			return nil, err
+		}
 	}
 	return nil, fmt.Errorf("no free name for a temporary file in %s", dir)
+}
+
+// lockTemp locks a temporary file, making it, or says why that cannot be done
+// here, as on file systems without locks. Windows does not write to what is
+// locked, and does not remove what is open: there no lock is needed. A file that
+// its owner may not write to is opened once, by whoever makes it.
+func lockTemp(fsys durable.FS, name string, mode fs.FileMode) (durable.Lock, error) {
+	if runtime.GOOS == "windows" || mode&0o600 != 0o600 {
+		return nil, errors.ErrUnsupported
+	}
+	return fsys.Lock(name, mode, true, false)
+}
+
+// removeStale removes the temporary files of an output that nobody is at work
+// on. It is no error if it cannot: they were left to lie before, too.
+func removeStale(fsys durable.FS, dir, prefix string) {
+	entries, err := fsys.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		random, ok := strings.CutPrefix(strings.TrimSuffix(e.Name(), ".tmp"), prefix)
+		if _, err := strconv.ParseUint(random, 16, 64); !ok || err != nil || len(random) != 16 {
+			continue
+		}
+		name := filepath.Join(dir, e.Name())
+		info, err := e.Info()
+		if err != nil {
+			continue
+		}
+		if lock, err := lockTemp(fsys, name, info.Mode()); err == nil {
+			_ = fsys.Remove(name)
+			_ = lock.Close()
+		} else if runtime.GOOS == "windows" {
+			_ = fsys.Remove(name)
+		}
+	}
 }
 
 // publish gives the finished temporary file its name. The output is looked at

@@ -55,7 +55,8 @@ and what came next is said on stderr (--json: on stdout).
 
 FILE must not exist unless --force is given, and then is replaced in one step. The
 trail's own database is never replaced (see rewind), nor is a database with a -wal or
--journal beside it. On any failure FILE is what it was and nothing else is left behind.
+-journal beside it. On any failure FILE is what it was and nothing else is left behind;
+what kill -9 leaves beside FILE, the next hydrate to FILE removes.
 With -o - the database goes to stdout once it is checked; its scratch file is in
 the directory for temporary files (TMPDIR), which needs room for it.
 
