@@ -12,6 +12,7 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 
+	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/vfs"
 )
 
@@ -122,6 +123,12 @@ func TestDamageSaysWhy(t *testing.T) {
 				}
 				if got := query(t, c, "SELECT count(*) FROM t"); got != "10" {
 					t.Errorf("%s rows, with what was refused", got)
+				}
+
+				was := path + ".was"
+				run(t, c, "VACUUM INTO '"+was+"'")
+				if _, err := vfs.Replace(t.Context(), path, was, nil); !errors.Is(err, sqlite3.IOERR) || !errors.Is(err, journal.ErrCorrupt) {
+					t.Errorf("Replace ended with %v", err)
 				}
 			})
 		}

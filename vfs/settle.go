@@ -3,6 +3,7 @@ package vfs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"time"
 
@@ -81,5 +82,11 @@ func withDatabase(ctx context.Context, path, trail string, wait time.Duration, f
 	if err != nil {
 		return err
 	}
-	return fn(c, db)
+	if err = fn(c, db); err == nil {
+		return nil
+	}
+	if why := db.f.db.Refusal(); why != nil && !errors.Is(err, why) { // SQLite says no more than "disk I/O error"
+		err = fmt.Errorf("%w: %w", err, why)
+	}
+	return err
 }

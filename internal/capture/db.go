@@ -327,14 +327,23 @@ func (db *DB) Problem() error {
 	if db.det != nil {
 		return &detachedError{*db.pending()}
 	}
-	if err := db.refusal.Load(); err != nil {
-		return fmt.Errorf("commits are refused until the trail takes them: %w", *err)
+	if err := db.Refusal(); err != nil {
+		return fmt.Errorf("commits are refused until the trail takes them: %w", err)
 	}
 	if err := db.broken.Load(); err != nil {
 		return *err
 	}
 	if db.doubt || db.suspect {
 		return errors.New("the database was changed without pagetrail; what differs is recorded with the next write")
+	}
+	return nil
+}
+
+// Refusal is why the trail does not take commits, nil when it does, or they go
+// on without it.
+func (db *DB) Refusal() error {
+	if err := db.refusal.Load(); err != nil {
+		return *err
 	}
 	return nil
 }

@@ -217,7 +217,9 @@ func hintFor(err error) string {
 	case errors.Is(err, objstore.ErrDenied):
 		return "look at the credentials and what they are allowed; pagetrail doctor URL says which right is missing"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
-		return "make room, or use another place: -o names the output's, TMPDIR that of scratch files"
+		return "make room there, or use another place: -o or --to says where to write, TMPDIR where scratch files are"
+	case errors.Is(err, fs.ErrNotExist) && !exists(os.TempDir()):
+		return "TMPDIR names a directory that is not there"
 	case errors.Is(err, syscall.EISDIR):
 		return "a directory has the name of a file there: move it away"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
