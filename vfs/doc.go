@@ -113,6 +113,16 @@
 // base, under SQLite's write lock: readers go on, other writers wait. See
 // Options.Progress.
 //
+// # Moving and copying
+//
+// The trail belongs to the database by its place. Whoever renames, moves or
+// copies app.db while no program has it open does the same with
+// app.db-pagetrail; a database without its trail begins a new one, with a new
+// identity, and does not go on in the archive of the old. A trail without its
+// database is still read: `pagetrail hydrate` brings the database back. Of two
+// copies that are both written to, each has its own history from there on, and
+// only one of them goes on in an archive.
+//
 // # Replicas
 //
 // A database that `pagetrail follow` keeps in step with another, which is one

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/pagetrail/pagetrail/diff"
@@ -246,7 +247,7 @@ func (db *DB) cutAfter(id journal.TXID) error {
 	db.last = db.w.Committed()
 	db.b.recent.drop()
 	db.opt.Log.Warn("the database lost transactions that the trail had; they are kept aside",
-		"database", db.path, "after", uint64(id), "up to", uint64(lost))
+		"database", db.path, "after", uint64(id), "up to", uint64(lost), "in", filepath.Join(db.opt.Dir, "cut-*"))
 	return nil
 }
 

@@ -52,7 +52,9 @@ func newExec(env *Env) *cobra.Command {
 the database is restored from the archive first, if it is not there: a new machine goes
 on where the last one ended. The archive's history continues then, on a timeline of its
 own, and the writer before cannot add to it any more. Where there is no archive yet the
-application begins with nothing.
+application begins with nothing. A disk that is not mounted looks like a store without an
+archive, unless --to names a directory in a directory on it, such as
+file:///mnt/backup/trails/app, and trails was made there before.
 
 Signals are passed on to the application. When it ends, what it committed is shipped,
 for at most --grace, and the exit code is its own (128 and the signal's number when a
