@@ -74,7 +74,6 @@ type Shipper struct {
 	dir    string
 	lock   interface{ Close() error } // nil: resting, or a trail that may only be read
 	trail  *journal.Trail             // nil: resting
-	spool  *spool                     // nil: no batch is under way
 	result Result
 
 	probed   bool

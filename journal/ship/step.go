@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pagetrail/pagetrail/internal/durable"
 	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/archive"
 	"github.com/pagetrail/pagetrail/journal/objstore"
@@ -212,6 +213,9 @@ func (s *Shipper) begin(ctx context.Context) (journal.TXID, error) {
 	return from, err
 }
 
+// spoolBytes is what a batch may take in memory; a larger one goes to a temporary file.
+const spoolBytes = 4 << 20
+
 // ship sends the next batch, of transactions up to to: steps 3 to 6.
 func (s *Shipper) ship(ctx context.Context, to journal.TXID) (err error) {
 	if s.opt.Sync != nil {
@@ -219,12 +223,9 @@ func (s *Shipper) ship(ctx context.Context, to journal.TXID) (err error) {
 			return fmt.Errorf("sync of the primary before a batch: %w", err)
 		}
 	}
-	s.spool = newSpool(s.opt.FS, s.opt.TempDir)
-	defer func() {
-		err = errors.Join(err, s.spool.Close())
-		s.spool = nil
-	}()
-	b, err := s.trail.WriteBatch(ctx, s.spool, s.prev, s.from, &journal.BatchOptions{Size: s.opt.BatchBytes, To: to})
+	spool := durable.NewBriefSpool(s.opt.FS, s.opt.TempDir, spoolBytes)
+	defer func() { err = errors.Join(err, spool.Close()) }()
+	b, err := s.trail.WriteBatch(ctx, spool, s.prev, s.from, &journal.BatchOptions{Size: s.opt.BatchBytes, To: to})
 	if err != nil {
 		return err
 	}
@@ -234,7 +235,7 @@ func (s *Shipper) ship(ctx context.Context, to journal.TXID) (err error) {
 	if err := s.sendBases(ctx, b.Last); err != nil {
 		return err
 	}
-	err = s.w.PutBatch(ctx, &b, s.spool)
+	err = s.w.PutBatch(ctx, &b, spool)
 	if errors.Is(err, objstore.ErrExists) {
 		return s.adopt(ctx, b.First)
 	}
