@@ -54,7 +54,7 @@ func beginnings(dir string) string {
 	if exists(filepath.Join(dir, "head")) {
 		return "it is an archive: name it by its URL, " + (&url.URL{Scheme: "file", Path: filepath.ToSlash(absolute(dir))}).String()
 	}
-	return "a trail begins when a program opens the database with ?vfs=pagetrail"
+	return "a trail begins when a program writes to the database with ?vfs=pagetrail"
 }
 
 // trailDir finds the trail that an argument means: the trail itself, or the database it belongs to.

@@ -30,10 +30,18 @@ func (s *Store) fail(op objstore.Op, key string, err error) error {
 		err = fmt.Errorf("%w %s: make it, or look at its name and region", objstore.ErrNoBucket, s.bucket)
 	case r.Code == minio.NoSuchKey, r.StatusCode == http.StatusNotFound && r.Code != minio.NoSuchBucket:
 		err = objstore.ErrNotFound
+	case r.Code == minio.AccessDenied && s.anonymous():
+		err = fmt.Errorf("%w (%s): no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE", objstore.ErrDenied, r.Code)
 	case denials[r.Code] != "":
 		err = fmt.Errorf("%w (%s): %s", objstore.ErrDenied, r.Code, denials[r.Code])
 	case r.StatusCode == http.StatusUnauthorized, r.StatusCode == http.StatusForbidden:
 		err = fmt.Errorf("%w (%s): look at the credentials", objstore.ErrDenied, r.Code)
 	}
 	return &objstore.Error{Op: op, Store: "s3://" + s.bucket, Key: key, Err: err}
+}
+
+// anonymous says that requests are not signed, because there is nothing to sign them with.
+func (s *Store) anonymous() bool {
+	v, err := s.core.GetCreds()
+	return err == nil && v.SignerType.IsAnonymous()
 }

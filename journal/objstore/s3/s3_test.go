@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -71,6 +72,33 @@ func TestProbeFindsAStoreThatLies(t *testing.T) {
 		for o, err := range s.List(t.Context(), "", "") {
 			t.Errorf("the probe left %v %v", o, err)
 		}
+	}
+}
+
+// TestNoCredentials: where none are found requests are not signed, and it is not said that they are known.
+func TestNoCredentials(t *testing.T) {
+	endpoint := serve(t, func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "" {
+				t.Errorf("%s %s is signed", r.Method, r.URL)
+			}
+			w.Header().Set("Content-Type", "application/xml")
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = w.Write([]byte("<Error><Code>AccessDenied</Code><Message>no</Message></Error>"))
+		})
+	})
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY", "MINIO_ROOT_USER", "MINIO_ACCESS_KEY"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(t.TempDir(), "none"))
+	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", endpoint+"/role") // instead of the machine's
+	s, err := s3.Open(s3.Options{Bucket: "trails", Endpoint: endpoint, Region: "us-east-1", PathStyle: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = s.Get(t.Context(), "head", 0, -1)
+	if !errors.Is(err, objstore.ErrDenied) || !strings.Contains(err.Error(), "no credentials were found") {
+		t.Errorf("without credentials: %v", err)
 	}
 }
 
