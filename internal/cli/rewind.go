@@ -211,7 +211,12 @@ func (o *rewindOptions) replace(ctx context.Context, env *Env, source *openedTra
 		return withHint(fmt.Errorf("its pages had %d bytes then and have %d now, which SQLite does not change in WAL mode: %w", r.to.PageSize, r.pageSize, err),
 			"stop the programs, and with PRAGMA journal_mode=delete it works; or %s", commandLine("hydrate", o.db, "-o", "FILE", "--txid", fmt.Sprint(r.to.TXID)))
 	}
-	return fmt.Errorf("rewind %s: %w", o.db, err)
+	err = fmt.Errorf("rewind %s: %w", o.db, err)
+	if hintFor(err) != "" {
+		return err
+	}
+	return withHint(err, "if it is damaged: end its programs, move it away with its -wal and -shm, and %s",
+		commandLine("hydrate", o.db, "-o", o.db, "--txid", fmt.Sprint(r.to.TXID)))
 }
 
 // explain adds the command to type next to an error of finding or making the old state.

@@ -129,6 +129,10 @@ func TestRewindRefused(t *testing.T) {
 	replica := filepath.Join(dir, "replica.db")
 	wanted(t, cli.Done, "", "follow", db, replica, "--once")
 	wanted(t, cli.Usage, "rewind the primary", "rewind", replica, "--txid", "1")
+	if err := os.WriteFile(db, make([]byte, 4096), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wanted(t, cli.Failed, "pagetrail hydrate", "rewind", db, "--txid", "4")
 	if err := os.Remove(db); err != nil {
 		t.Fatal(err)
 	}
