@@ -140,7 +140,7 @@ func (w *Writer) forks() bool { return w.opt.Identity.Timeline > w.head.Timeline
 func (w *Writer) foreign(format string, args ...any) error {
 	return &journal.Error{
 		Path: w.opt.Archive, Offset: -1, Err: fmt.Errorf(format+": %w", append(args, journal.ErrForeign)...),
-		Hint: "give each database a prefix of its own",
+		Hint: "give each database a prefix of its own; a trail that was deleted begins again as that of another database",
 	}
 }
 
