@@ -2,6 +2,7 @@ package objstore
 
 import (
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"time"
@@ -59,3 +60,13 @@ type Store interface {
 
 // MaxHead limits the content of a head, in bytes: a reader never allocates more for one.
 const MaxHead = 1 << 20
+
+// ReadHead is for those who implement Load: it reads the content of a head, and closes it. More than [MaxHead] is
+// [ErrTooLarge].
+func ReadHead(body io.ReadCloser) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(body, MaxHead+1))
+	if err = errors.Join(err, body.Close()); err == nil && len(data) > MaxHead {
+		err = ErrTooLarge
+	}
+	return data, err
+}

@@ -49,7 +49,7 @@ func TestConformanceInBlocks(t *testing.T) {
 		s := open(t, serve(t, nil))
 		s.SetOnePut(3)
 		return s
-	}, "many", "put and get", "swap at once") // heads are never so large
+	}, "many", "put and get", "swap at once", "large head") // heads are never so large
 	s := open(t, serve(t, nil))
 	s.SetOnePut(1000)
 	want := strings.Repeat("0123456789", 1234)
@@ -93,9 +93,7 @@ func TestProbeFindsAStoreThatLies(t *testing.T) {
 				h.ServeHTTP(w, r)
 			})
 		}))
-		if err := objstore.Probe(t.Context(), s); !errors.Is(err, objstore.ErrLies) {
-			t.Errorf("without %s: probe says %v", header, err)
-		}
+		objstoretest.Lies(t, "without "+header, s)
 	}
 }
 
@@ -115,17 +113,7 @@ func TestClearAnswers(t *testing.T) {
 		s := open(t, serve(t, func(http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { refuse(w, c.status, c.code) })
 		}))
-		errs := map[string]error{"create": s.Create(t.Context(), "k", strings.NewReader("x"), 1)}
-		_, _, errs["get"] = s.Get(t.Context(), "k", 0, -1)
-		_, errs["swap"] = s.Head("k").Swap(t.Context(), "1", []byte("x"))
-		for _, err := range s.List(t.Context(), "", "") {
-			errs["list"] = err
-		}
-		for call, err := range errs {
-			if !errors.Is(err, c.want) || !objstore.Final(err) || !strings.Contains(err.Error(), c.hint) || strings.Contains(err.Error(), "\n") {
-				t.Errorf("%s, %s: %v", c.code, call, err)
-			}
-		}
+		objstoretest.Refused(t, c.code, s, c.want, c.hint)
 	}
 }
 

@@ -3,8 +3,6 @@ package azure
 import (
 	"bytes"
 	"context"
-	"errors"
-	"io"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
@@ -28,10 +26,7 @@ func (h *head) Load(ctx context.Context) ([]byte, objstore.Tag, error) {
 	if err != nil {
 		return nil, "", h.s.fail(objstore.OpLoad, h.key, err)
 	}
-	data, err := io.ReadAll(io.LimitReader(r.Body, objstore.MaxHead+1))
-	if err = errors.Join(err, r.Body.Close()); err == nil && len(data) > objstore.MaxHead {
-		err = objstore.ErrTooLarge
-	}
+	data, err := objstore.ReadHead(r.Body)
 	if err != nil {
 		return nil, "", h.s.fail(objstore.OpLoad, h.key, err)
 	}

@@ -3,6 +3,7 @@ package gcs_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -75,9 +76,7 @@ func TestProbeFindsAStoreThatLies(t *testing.T) {
 				h.ServeHTTP(w, r)
 			})
 		})})
-		if err := objstore.Probe(t.Context(), s); !errors.Is(err, objstore.ErrLies) {
-			t.Errorf("generations %v: probe says %v", generations, err)
-		}
+		objstoretest.Lies(t, fmt.Sprint("generations ", generations), s)
 	}
 }
 
@@ -98,17 +97,7 @@ func TestClearAnswers(t *testing.T) {
 		s := open(t, gcs.Options{Endpoint: serve(t, func(http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { refuse(w, c.status, c.reason, c.message) })
 		})})
-		errs := map[string]error{"create": s.Create(t.Context(), "k", strings.NewReader("x"), 1), "delete": s.Delete(t.Context(), "k")}
-		_, _, errs["get"] = s.Get(t.Context(), "k", 0, -1)
-		_, errs["swap"] = s.Head("k").Swap(t.Context(), "1", []byte("x"))
-		for _, err := range s.List(t.Context(), "", "") {
-			errs["list"] = err
-		}
-		for call, err := range errs {
-			if err == nil || objstore.Final(err) != (c.want != nil) || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.hint) {
-				t.Errorf("%d %s, %s: %v", c.status, c.reason, call, err)
-			}
-		}
+		objstoretest.Refused(t, fmt.Sprint(c.status, " ", c.reason), s, c.want, c.hint)
 	}
 }
 

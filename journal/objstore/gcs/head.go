@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"strconv"
 
@@ -27,13 +26,9 @@ func (h *head) Load(ctx context.Context) ([]byte, objstore.Tag, error) {
 	if err != nil {
 		return nil, "", h.s.fail(objstore.OpLoad, h.key, err)
 	}
-	data, err := io.ReadAll(io.LimitReader(r.Body, objstore.MaxHead+1))
+	data, err := objstore.ReadHead(r.Body)
 	tag := r.Header.Get("x-goog-generation")
-	switch err = errors.Join(err, r.Body.Close()); {
-	case err != nil:
-	case len(data) > objstore.MaxHead:
-		err = objstore.ErrTooLarge
-	case tag == "":
+	if err == nil && tag == "" {
 		err = errors.New("the service does not say which generation the object is")
 	}
 	if err != nil {

@@ -174,6 +174,9 @@ func (h *head) Load(ctx context.Context) ([]byte, objstore.Tag, error) {
 	if !ok {
 		return nil, "", fail(objstore.OpLoad, h.key, objstore.ErrNotFound)
 	}
+	if len(o.data) > objstore.MaxHead {
+		return nil, "", fail(objstore.OpLoad, h.key, objstore.ErrTooLarge)
+	}
 	return bytes.Clone(o.data), tagOf(o.version), nil
 }
 

@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) objstore.Store, skip ...string) {
 		{"list", lists},
 		{"many", many},
 		{"head", heads},
+		{"large head", largeHead},
 		{"swap at once", swapAtOnce},
 		{"keys", keys},
 		{"cancelled", cancelled},
@@ -340,6 +341,13 @@ func heads(s *suite) {
 		s.Errorf("the head as an object is %q", got)
 	}
 	_, err = h.Swap(s.ctx, two, bytes.Repeat([]byte("x"), objstore.MaxHead+1))
+	s.want(err, objstore.ErrTooLarge)
+}
+
+// largeHead loads what no Swap wrote.
+func largeHead(s *suite) {
+	s.put("head", strings.Repeat("x", objstore.MaxHead+1))
+	_, _, err := s.store.Head("head").Load(s.ctx)
 	s.want(err, objstore.ErrTooLarge)
 }
 

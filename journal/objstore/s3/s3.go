@@ -275,10 +275,7 @@ func (h *head) Load(ctx context.Context) ([]byte, objstore.Tag, error) {
 	if err != nil {
 		return nil, "", h.s.fail(objstore.OpLoad, h.key, err)
 	}
-	data, err := io.ReadAll(io.LimitReader(body, objstore.MaxHead+1))
-	if err = errors.Join(err, body.Close()); err == nil && len(data) > objstore.MaxHead {
-		err = objstore.ErrTooLarge
-	}
+	data, err := objstore.ReadHead(body)
 	if err != nil {
 		return nil, "", h.s.fail(objstore.OpLoad, h.key, err)
 	}

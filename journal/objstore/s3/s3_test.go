@@ -66,12 +66,7 @@ func TestProbeFindsAStoreThatLies(t *testing.T) {
 			})
 		}
 		s := open(t, serve(t, forget))
-		if err := objstore.Probe(t.Context(), s); !errors.Is(err, objstore.ErrLies) {
-			t.Errorf("without %s: probe says %v", header, err)
-		}
-		for o, err := range s.List(t.Context(), "", "") {
-			t.Errorf("the probe left %v %v", o, err)
-		}
+		objstoretest.Lies(t, "without "+header, s)
 	}
 }
 
@@ -96,10 +91,7 @@ func TestNoCredentials(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = s.Get(t.Context(), "head", 0, -1)
-	if !errors.Is(err, objstore.ErrDenied) || !strings.Contains(err.Error(), "no credentials were found") {
-		t.Errorf("without credentials: %v", err)
-	}
+	objstoretest.Refused(t, "AccessDenied", s, objstore.ErrDenied, "no credentials were found")
 }
 
 func TestClearAnswers(t *testing.T) {
@@ -124,19 +116,7 @@ func TestClearAnswers(t *testing.T) {
 				_, _ = w.Write([]byte("<Error><Code>" + c.code + "</Code><Message>no</Message></Error>"))
 			})
 		})
-		s := open(t, endpoint)
-		err := s.Create(t.Context(), "k", strings.NewReader("x"), 1)
-		if !errors.Is(err, c.want) || !objstore.Final(err) || !strings.Contains(err.Error(), c.hint) {
-			t.Errorf("%s: %v", c.code, err)
-		}
-		if _, _, err := s.Get(t.Context(), "k", 0, -1); !errors.Is(err, c.want) {
-			t.Errorf("%s, get: %v", c.code, err)
-		}
-		for _, err := range s.List(t.Context(), "", "") {
-			if !errors.Is(err, c.want) {
-				t.Errorf("%s, list: %v", c.code, err)
-			}
-		}
+		objstoretest.Refused(t, c.code, open(t, endpoint), c.want, c.hint)
 	}
 }
 
