@@ -42,9 +42,9 @@ and not for more: whether a row is there, how many there are, whether a sum is r
 States are restored one after the other to a scratch file in the directory for temporary
 files (TMPDIR), which needs room for the database, and asked there: first those just
 before the end, in steps that double, then by halving. It takes some twenty restores for
-a thousand transactions, forty for a million. That a table is not there is an answer too.
-If the answer went to and fro, it is one of the transactions that changed it to what it
-is.
+a thousand transactions, forty for a million. What is read of an archive is kept there as
+well, and fetched once. That a table is not there is an answer too. If the answer went to
+and fro, it is one of the transactions that changed it to what it is.
 
 ` + timeHelp + "\n\n" + trailHelp,
 		Args: between(2, 2, "a trail and a query, in quotes:"),
@@ -60,11 +60,11 @@ is.
 }
 
 func (o *bisectOptions) run(ctx context.Context, env *Env) error {
-	t, err := openTrail(ctx, env, o.trail)
+	t, end, err := openOften(ctx, env, o.trail)
 	if err != nil {
 		return err
 	}
-	defer t.Close()
+	defer func() { _ = end() }() // it was only read
 	opt := &bisect.Options{}
 	if o.since != "" {
 		if opt.From, err = bound(ctx, env, t.Trail, "--since", o.since); err != nil {

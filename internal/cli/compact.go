@@ -166,7 +166,7 @@ func (o *compactOptions) holdOrRelease(ctx context.Context, env *Env, s objstore
 	if o.hold == "" {
 		return nil
 	}
-	t, err := openArchiveBy(ctx, env, o.url, false)
+	t, err := openArchiveBy(ctx, env, o.url, false, nil)
 	if err != nil {
 		return err
 	}
@@ -251,7 +251,7 @@ func (o *compactOptions) tell(ctx context.Context, env *Env, done archive.Mainta
 			}
 		}
 	}
-	t, err := openArchiveBy(ctx, env, o.url, false)
+	t, err := openArchiveBy(ctx, env, o.url, false, nil)
 	if err != nil {
 		return err
 	}

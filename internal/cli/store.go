@@ -40,12 +40,12 @@ func storeName(raw string) string {
 // openArchive opens an archive for reading. The store has nothing to close; ctx ends what is under way.
 // As much is opened as can be read, as by openWhole.
 func openArchive(ctx context.Context, env *Env, raw string) (*openedTrail, error) {
-	return openArchiveBy(ctx, env, raw, true)
+	return openArchiveBy(ctx, env, raw, true, nil)
 }
 
 // openSoundArchive is openArchive for whoever must have all that was shipped: damage of the end is an error, now and later.
 func openSoundArchive(ctx context.Context, env *Env, raw string) (*openedTrail, error) {
-	t, err := openArchiveBy(ctx, env, raw, false)
+	t, err := openArchiveBy(ctx, env, raw, false, nil)
 	if err == nil && t.damage != nil {
 		_ = t.Close() // it was only read
 		return nil, t.damage
@@ -53,9 +53,15 @@ func openSoundArchive(ctx context.Context, env *Env, raw string) (*openedTrail, 
 	return t, err
 }
 
-func openArchiveBy(ctx context.Context, env *Env, raw string, damaged bool) (*openedTrail, error) {
+// openArchiveBy opens an archive for reading; wrap, if it is not nil, is put around its store.
+func openArchiveBy(ctx context.Context, env *Env, raw string, damaged bool, wrap func(objstore.Store) objstore.Store) (*openedTrail, error) {
 	meter, began := new(objstore.Meter), time.Now()
-	s, err := env.openStore(ctx, raw, func(s objstore.Store) objstore.Store { return objstore.Metered(objstore.Retry(s, nil), meter) })
+	s, err := env.openStore(ctx, raw, func(s objstore.Store) objstore.Store {
+		if s = objstore.Metered(objstore.Retry(s, nil), meter); wrap != nil {
+			s = wrap(s)
+		}
+		return s
+	})
 	if err != nil {
 		return nil, err
 	}

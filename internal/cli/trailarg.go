@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/journal/objstore"
 )
 
 // trailSuffix makes the trail's name out of its database's.
@@ -21,6 +22,24 @@ func openTrail(ctx context.Context, env *Env, arg string) (*openedTrail, error) 
 		return openArchive(ctx, env, arg)
 	}
 	return openDir(arg, openWhole)
+}
+
+// openOften is openTrail for who reads the same parts of it again and again: those of an archive are fetched once. What
+// it keeps on disk is given up by end.
+func openOften(ctx context.Context, env *Env, arg string) (t *openedTrail, end func() error, err error) {
+	if !isURL(arg) {
+		t, err = openTrail(ctx, env, arg)
+		return t, func() error { return t.Close() }, err
+	}
+	var kept objstore.Store
+	t, err = openArchiveBy(ctx, env, arg, true, func(s objstore.Store) objstore.Store {
+		kept = objstore.Kept(s, "")
+		return kept
+	})
+	if err != nil && kept != nil {
+		_ = kept.Close() // nobody reads it
+	}
+	return t, func() error { return errors.Join(t.Close(), kept.Close()) }, err
 }
 
 // openSound is openTrail for who goes on reading as the trail grows: damage of its end is an error, now and later.

@@ -27,6 +27,7 @@
 //	Retry     tries again with growing, random pauses; tells "done but reported as failed" from "somebody else did"
 //	Limit     bytes and requests per second
 //	Meter     counts requests and bytes
+//	Kept      reads nothing twice
 //	ReadOnly  refuses to change anything
 //	Faulty    for tests: any call refused, or carried out and reported as failed
 //

@@ -24,6 +24,7 @@ func TestConformance(t *testing.T) {
 		"no limit": func(s objstore.Store) objstore.Store { return objstore.Limit(s, objstore.LimitOptions{}) },
 		"meter":    func(s objstore.Store) objstore.Store { return objstore.Metered(s, new(objstore.Meter)) },
 		"faults":   func(s objstore.Store) objstore.Store { return objstore.Faulty(s, new(objstore.Faults)) },
+		"kept":     func(s objstore.Store) objstore.Store { return objstore.Kept(s, t.TempDir()) },
 		"sub":      func(s objstore.Store) objstore.Store { return objstore.Sub(s, "some/where") },
 		"all": func(s objstore.Store) objstore.Store {
 			s = objstore.Metered(objstore.Sub(s, "x"), new(objstore.Meter))
