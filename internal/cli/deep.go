@@ -194,8 +194,8 @@ func (r *tableReader) verdict(report *live.Report) (tableCheck, error) {
 	return c, nil
 }
 
-// problem is what the comparison comes to: nil when trail and database agree.
-func (d *deepCheck) problem() error {
+// problem is what the comparison with a trail comes to: nil when that and the database agree.
+func (d *deepCheck) problem(trail string) error {
 	r := &d.report
 	if d.err != nil || r.Same() {
 		return nil
@@ -211,7 +211,8 @@ func (d *deepCheck) problem() error {
 	}
 	return &hintError{
 		kindf(journal.ErrDiverged, "%s is not in the state of transaction %d: %s", d.path, r.Tx.TXID, what),
-		"a program without pagetrail changed it, or damage did, or the trail is another database's: the next write with ?vfs=pagetrail records it as it is now",
+		"a program without pagetrail changed it, or damage did, or its -wal was deleted, or the trail is another database's: the next write with ?vfs=pagetrail " +
+			"takes the trail to what it is now\n  before that, keep what the trail says it was: " + commandLine("hydrate", trail, "-o", "FILE", "--txid", r.Tx.TXID.String()),
 	}
 }
 

@@ -112,7 +112,7 @@ func (o *verifyOptions) run(ctx context.Context, env *Env) error {
 	if deep != nil && ctx.Err() == nil && (err == nil || len(report.Problems) > 0) {
 		progress.phase("comparing")
 		deep.check(ctx, t, progress)
-		if problem := deep.problem(); problem != nil {
+		if problem := deep.problem(o.trail); problem != nil {
 			report.Problems = append(report.Problems, apply.Problem{TXID: deep.report.Tx.TXID, Err: problem})
 			err = worse(err, problem)
 		}
