@@ -18,8 +18,9 @@ type SegmentWriter struct {
 	out   sealedFile
 	s     sealer
 	hdr   fileHeader
-	st    state // after the last record; its sum may be unknown
-	parts parts // P blocks of the record that comes next
+	st    state   // after the last record; its sum may be unknown
+	parts parts   // P blocks of the record that comes next
+	late  []Point // to be written at the end
 }
 
 // NewSegmentWriter begins a segment in f, which is empty, where first begins, for a history that has reached that
@@ -135,6 +136,10 @@ func (w *SegmentWriter) Point(p Point) error {
 	if p.TXID > w.st.txid || !validName(p.Name) {
 		return because(ErrRange, "restore point %.80q of transaction %d, the last is %d", p.Name, uint64(p.TXID), uint64(w.st.txid))
 	}
+	if w.s.cur.records > 0 && !w.s.pending.tx.SumKnown { // it ends a block, and the last record cannot yet
+		w.late = append(w.late, p)
+		return nil
+	}
 	return w.s.point(p)
 }
 
@@ -148,6 +153,11 @@ func (w *SegmentWriter) Close(last *SegmentReader, sum diff.Sum) (Batch, error) 
 		p.Sum, p.SumKnown, w.st.sum, w.s.index.f.last.sum = sum, true, sum, sum
 	case w.st.sum != sum:
 		return Batch{}, because(ErrDiverged, "the segment ends with the state sum %v, not %v", w.st.sum, sum)
+	}
+	for _, p := range w.late {
+		if err := w.s.point(p); err != nil {
+			return Batch{}, err
+		}
 	}
 	if err := w.flush(); err != nil {
 		return Batch{}, err

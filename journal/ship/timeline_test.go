@@ -61,7 +61,9 @@ func TestRestoredInPlace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p, s := newPrimary(t, 40), new(mem.Store)
 			for range 4 {
-				p.commit(10)
+				p.commit(4)
+				p.point("four more") // of which the middle of a batch has one before it
+				p.commit(6)
 				p.point("ten more")
 				once(t, p, s, ship.Options{Name: "the first"})
 			}
