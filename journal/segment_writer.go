@@ -26,9 +26,22 @@ type SegmentWriter struct {
 // NewSegmentWriter begins a segment in f, which is empty, where first begins, for a history that has reached that
 // timeline. f is neither synced nor closed.
 func NewSegmentWriter(f durable.File, first *SegmentReader, timeline Timeline) *SegmentWriter {
-	from := &first.o.hdr
+	from := first.o.hdr
+	from.timeline = timeline
+	return newSegmentWriter(f, from)
+}
+
+// NewSegmentBetween begins a segment in f, which is empty, that takes the place of what was lost after a batch of that
+// history. CloseBefore ends it.
+func NewSegmentBetween(f durable.File, after *Batch, history Identity) *SegmentWriter {
+	return newSegmentWriter(f, fileHeader{
+		database: history.Database, timeline: history.Timeline, first: after.Last + 1, before: after.st, chain: after.chain,
+	})
+}
+
+func newSegmentWriter(f durable.File, from fileHeader) *SegmentWriter {
 	w := &SegmentWriter{hdr: fileHeader{
-		magic: segmentMagic, flags: flagSealed, database: from.database, timeline: timeline,
+		magic: segmentMagic, flags: flagSealed, database: from.database, timeline: from.timeline,
 		first: from.first, before: from.before, chain: from.chain,
 	}}
 	head := make([]byte, fileHeaderSize)
@@ -147,6 +160,34 @@ func (w *SegmentWriter) Point(p Point) error {
 // that one, and is continued by what continues it. Without, it ends a history of its own: what comes next continues
 // this segment. sum is that of the last record, which may have been known in part only.
 func (w *SegmentWriter) Close(last *SegmentReader, sum diff.Sum) (Batch, error) {
+	return w.close(sum, func(f *footer) (err error) {
+		if last == nil {
+			return nil
+		}
+		if last.f == nil || last.f.last != w.st {
+			return because(ErrDiverged, "the segment does not end as %s does", last.info.Name)
+		}
+		f.merged = true
+		f.chain, err = last.f.chainOf(last.o)
+		return err
+	})
+}
+
+// CloseBefore writes what ends the segment, which stands for what was lost before another: ErrDiverged when that does
+// not continue it.
+func (w *SegmentWriter) CloseBefore(next *SegmentReader) (Batch, error) {
+	after := &next.o.hdr
+	return w.close(after.before.sum, func(f *footer) error {
+		if after.before != w.st {
+			return because(ErrDiverged, "%s does not continue the segment", next.info.Name)
+		}
+		f.merged, f.chain = true, after.chain
+		return nil
+	})
+}
+
+// close ends the segment. stands is asked what it stands for, once all of it is known.
+func (w *SegmentWriter) close(sum diff.Sum, stands func(f *footer) error) (Batch, error) {
 	p := &w.s.pending.tx
 	switch {
 	case w.s.cur.records > 0 && !p.SumKnown && p.SumCut == sum.Cut():
@@ -166,15 +207,8 @@ func (w *SegmentWriter) Close(last *SegmentReader, sum diff.Sum) (Batch, error) 
 	if len(f.units) == 0 {
 		return Batch{}, because(ErrRange, "a segment without a record")
 	}
-	if last != nil {
-		if last.f == nil || last.f.last != w.st {
-			return Batch{}, because(ErrDiverged, "the segment does not end as %s does", last.info.Name)
-		}
-		chain, err := last.f.chainOf(last.o)
-		if err != nil {
-			return Batch{}, err
-		}
-		f.merged, f.chain = true, chain
+	if err := stands(f); err != nil {
+		return Batch{}, err
 	}
 	if err := w.out.footer(uint64(w.hdr.first), w.s.index.encode()); err != nil {
 		return Batch{}, err

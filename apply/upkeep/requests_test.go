@@ -154,7 +154,7 @@ func TestManyInTheHourThatRuns(t *testing.T) {
 }
 
 // A merged object that is gone is a gap, although the head names it; one that was cut is found out as well. Nothing is
-// planned there.
+// planned there, until it is shipped again.
 func TestMergedObjectIsGone(t *testing.T) {
 	p := newPrimary(t, 21)
 	for range 4 {
@@ -184,5 +184,9 @@ func TestMergedObjectIsGone(t *testing.T) {
 	}
 	if _, err := upkeep.Run(t.Context(), p.store, p.options(archive.Retention{All: time.Hour})); !errors.Is(err, journal.ErrGap) {
 		t.Errorf("planned: %v", err)
+	}
+	p.ship()
+	if n := len(p.restorable()); n != int(p.last()) {
+		t.Errorf("shipped again: %d states of %d", n, p.last())
 	}
 }

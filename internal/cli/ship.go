@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -25,6 +26,7 @@ type shipOptions struct {
 	name     string
 	once     bool
 	capture  bool
+	mend     bool
 	json     bool
 	interval time.Duration
 }
@@ -33,6 +35,7 @@ func (o *shipOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.to, "to", "", "the archive's `URL`: s3://, azure://, gs:// or file:///DIR; one for each database")
 	f.BoolVar(&o.once, "once", false, "ship what there is, and end")
 	f.BoolVar(&o.capture, "capture", false, "DB's programs do not use the VFS: record what they commit")
+	f.BoolVar(&o.mend, "mend", false, "look at every object of the archive first, and send again what is gone")
 	lengthVar(f, &o.interval, "interval", time.Second, "how `LONG` a transaction waits for others to share its batch")
 	f.StringVar(&o.name, "name", "", "`NAME` of this writer, for whoever finds the archive held (default machine and process)")
 	f.BoolVar(&o.json, "json", false, "say at the end what was shipped as one JSON object on stdout")
@@ -59,6 +62,10 @@ With --capture what programs commit without the VFS is recorded first. The datab
 be in WAL mode then, and each commit is a transaction of the trail; with --once it may be
 in any, and all that was committed since the last time is one transaction, unless the WAL
 still has each.
+
+What somebody deleted from the middle of the archive is sent again when shipping begins,
+if the trail still has it: without --mend what is gone of the last batches, of bases, and
+of what compact has merged, which takes no request to find out.
 
 Before a batch leaves, the database's files are synced, so that the archive never
 has a transaction that a power cut took from this machine. Run it as a user who may
@@ -135,7 +142,7 @@ func (o *shipOptions) run(ctx context.Context, env *Env) error {
 	var result ship.Result
 	run := func(ctx context.Context) (err error) {
 		result, err = ship.Run(ctx, dir, &ship.Options{
-			Store: s, Archive: storeName(o.to), Name: o.name, Once: o.once, Interval: o.interval,
+			Store: s, Archive: storeName(o.to), Name: o.name, Once: o.once, Mend: o.mend, Interval: o.interval,
 			Replica: func() bool { return replica.Is(databaseOf(dir)) },
 			Sync:    func(context.Context) error { return syncPrimary(durable.OS, dir) }, Events: o.events(env),
 		})
@@ -151,11 +158,15 @@ func (o *shipOptions) run(ctx context.Context, env *Env) error {
 			err = e
 		}
 	}
+	place, placed := errors.AsType[*journal.Error](err)
+	if o.mend && placed && errors.Is(err, journal.ErrCorrupt) && strings.HasPrefix(place.Path, storeName(o.to)) {
+		return withHint(err, "move the object out of the archive, and run this again: what is gone is sent anew")
+	}
 	if err != nil {
 		return archiveHint(err, o.to)
 	}
 	switch {
-	case result.Batches+result.Bases == 0:
+	case result.Batches+result.Bases+result.Mended == 0:
 		env.notice("nothing to ship: the archive ends with transaction %d, as the trail does", result.Last)
 	case result.Batches == 0:
 		env.notice("nothing else to ship: the archive ends with transaction %d, as the trail does", result.Last)
@@ -173,11 +184,12 @@ type shipJSON struct {
 	Last         journal.TXID `json:"last_txid"`
 	Batches      int          `json:"batches"`
 	Bases        int          `json:"bases"`
+	Mended       int          `json:"mended,omitempty"`
 	Bytes        int64        `json:"bytes"`
 }
 
 func newShipJSON(to string, r ship.Result) shipJSON {
-	return shipJSON{To: to, Transactions: r.Transactions, Last: r.Last, Batches: r.Batches, Bases: r.Bases, Bytes: r.Bytes}
+	return shipJSON{To: to, Transactions: r.Transactions, Last: r.Last, Batches: r.Batches, Bases: r.Bases, Mended: r.Mended, Bytes: r.Bytes}
 }
 
 // events tells people of what they would otherwise wonder about; batches, which are the normal course, are not among
@@ -194,6 +206,13 @@ func (o *shipOptions) events(env *Env) ship.Events {
 		},
 		Base: func(id journal.TXID, size int64) {
 			env.notice("shipped the base of transaction %d, %s", id, ui.Bytes(size))
+		},
+		Mended: func(first, last journal.TXID, size int64, err error) {
+			if err != nil {
+				env.notice("transactions %d to %d are missing in the archive, and cannot be sent again: %v", first, last, err)
+				return
+			}
+			env.notice("sent transactions %d to %d again, which were missing in the archive, %s", first, last, ui.Bytes(size))
 		},
 		Retry: func(err error, _ int, pause time.Duration) {
 			env.notice("%v; again in %s", err, ui.Duration(pause))

@@ -135,6 +135,14 @@ func (s *Sidecar) events(e *entry) ship.Events {
 			s.totals.transactions.Add(int64(b.Last - b.First + 1))
 			log.Debug("shipped a batch", "first", b.First, "last", b.Last, "bytes", b.Size)
 		},
+		Mended: func(first, last journal.TXID, size int64, err error) {
+			if err != nil {
+				log.Warn("transactions are missing in the archive", "archive", e.archive(), "first", first, "last", last, "err", err)
+				return
+			}
+			s.totals.bytes.Add(size)
+			log.Warn("transactions that were missing in the archive were sent again", "archive", e.archive(), "first", first, "last", last, "bytes", size)
+		},
 		Retry: func(err error, try int, pause time.Duration) {
 			s.totals.retries.Add(1)
 			log.Warn("shipping failed, and is tried again", "try", try, "pause", pause, "err", err)

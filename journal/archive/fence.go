@@ -64,10 +64,11 @@ func (w *Writer) End(ctx context.Context) (*journal.Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := w.endKey(ctx)
+	f, err := w.list(ctx, w.head)
 	if err != nil {
 		return nil, err
 	}
+	key := f.lastKey()
 	if key == "" {
 		return nil, &journal.Error{Path: w.opt.Archive, Offset: -1, Err: fmt.Errorf("the archive holds no transaction yet: %w", journal.ErrNotFound)}
 	}

@@ -116,6 +116,14 @@ func (f *files) passFence() error {
 	return nil
 }
 
+// lastKey is the key of the last object of the history; empty when there is none.
+func (f *files) lastKey() string {
+	if len(f.names) == 0 {
+		return ""
+	}
+	return f.known[f.names[len(f.names)-1]].key
+}
+
 // catalog is what the head says of the segment that begins with a transaction.
 func (f *files) catalog(first journal.TXID) (journal.Listed, bool) {
 	s := f.head.superseded(first)

@@ -61,6 +61,21 @@ func (r *Recent) each(yield func(s *Segment) bool) {
 	}
 }
 
+// begins says that a batch begins within a range of transactions.
+func (r *Recent) begins(first, last journal.TXID) bool {
+	if r == nil {
+		return false
+	}
+	id := r.First
+	for _, b := range r.Batches {
+		if id >= first && id <= last {
+			return true
+		}
+		id += journal.TXID(b[recentCount])
+	}
+	return false
+}
+
 // lastTime is the time that the next batch counts from.
 func (r *Recent) lastTime() journal.Time {
 	at := r.Time

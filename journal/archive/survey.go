@@ -83,7 +83,7 @@ func (v *survey) whole(name string) error {
 	}
 	return &journal.Error{
 		Path: name, Offset: -1, Err: fmt.Errorf("%s, so nothing is folded or deleted: %w", problem, journal.ErrGap),
-		Hint: "pagetrail window shows what is missing; bring it back, or ship to another prefix",
+		Hint: "pagetrail window shows what is missing; if the trail still has it, pagetrail ship --mend sends it again; else bring it back, or ship to another prefix",
 	}
 }
 

@@ -64,14 +64,15 @@ type WriterOptions struct {
 // After OpenWriter it only looks; Claim makes it the holder. After a HeldError, or an ErrDiverged, it is of no more
 // use; after other errors the same call may be made again.
 type Writer struct {
-	store objstore.Store
-	opt   WriterOptions
-	head  Head
-	tag   objstore.Tag // empty: there was no head
-	next  *Head        // what the head becomes with Claim, when the trail begins a new timeline
-	id    string
-	fresh []*journal.Batch // put since the head was told
-	sure  time.Time        // when the head was last known to be ours
+	store  objstore.Store
+	opt    WriterOptions
+	head   Head
+	tag    objstore.Tag // empty: there was no head
+	next   *Head        // what the head becomes with Claim, when the trail begins a new timeline
+	id     string
+	fresh  []*journal.Batch // put since the head was told
+	listed *files           // what Last saw
+	sure   time.Time        // when the head was last known to be ours
 }
 
 // sureFor is how long a writer trusts that it holds the archive without looking at the head. Names of batches that
@@ -171,48 +172,24 @@ func (w *Writer) Last(ctx context.Context) (*journal.Batch, error) {
 	if w.forks() {
 		return w.fork(ctx)
 	}
-	line := w.head.current()
-	prefix, after := timelineKey(line.Timeline)+level0, ""
-	if w.head.Next > 0 {
-		after = batchKey(line.Timeline, w.head.Next-1)
-	}
-	last, err := w.lastAfter(ctx, prefix, after)
-	if err == nil && last == 0 && after != "" { // the hint was not for a batch that was shipped
-		last, err = w.lastAfter(ctx, prefix, "")
-	}
+	f, err := w.list(ctx, w.head)
 	if err != nil {
 		return nil, err
 	}
-	if last > w.head.end() {
-		return w.Batch(ctx, last)
+	if id, ok := parse(f.fence, segmentSuffix); ok {
+		return w.Batch(ctx, id) // says who is taking over
 	}
-	key, err := w.endKey(ctx)
-	if err != nil || key == "" {
-		return nil, err
+	w.listed = f
+	if key := f.lastKey(); key != "" {
+		return w.batch(ctx, key)
 	}
-	return w.batch(ctx, key)
+	return nil, nil
 }
 
-// endKey is the key of the last object of the history, when the current timeline has no batch after it: a segment, or
-// a batch of a timeline before.
-func (w *Writer) endKey(ctx context.Context) (string, error) {
-	f := files{head: w.head, cache: cache{store: w.store, ctx: ctx, limit: blockBytes}}
-	if err := f.list(ctx, w.store); err != nil || len(f.names) == 0 {
-		return "", err
-	}
-	return f.known[f.names[len(f.names)-1]].key, nil
-}
-
-func (w *Writer) lastAfter(ctx context.Context, prefix, after string) (last journal.TXID, err error) {
-	for o, err := range w.store.List(ctx, prefix, after) {
-		if err != nil {
-			return 0, err
-		}
-		if id, ok := parse(strings.TrimPrefix(o.Key, prefix), segmentSuffix); ok {
-			last = id
-		}
-	}
-	return last, nil
+// list lists what is in the store of the history that a head says.
+func (w *Writer) list(ctx context.Context, h Head) (*files, error) {
+	f := &files{head: h, cache: cache{store: w.store, ctx: ctx, limit: blockBytes}}
+	return f, f.list(ctx, w.store)
 }
 
 // Batch describes the batch of the current timeline that begins with a transaction. objstore.ErrNotFound when there
@@ -362,21 +339,19 @@ func (w *Writer) Hint(ctx context.Context, next journal.TXID, now bool) error {
 	return err
 }
 
-// Bases lists the bases of the history: TXIDs and sizes.
-func (w *Writer) Bases(ctx context.Context) (map[journal.TXID]int64, error) {
-	h := &w.head
-	if w.next != nil {
-		h = w.next
+// Bases lists the bases of the history, as they were when Last was called: TXIDs and sizes.
+func (w *Writer) Bases(ctx context.Context) (found map[journal.TXID]int64, err error) {
+	f := w.listed
+	if w.next != nil { // it leaves others out
+		f, err = w.list(ctx, *w.next)
 	}
-	found := make(map[journal.TXID]int64)
-	for _, part := range h.chain() {
-		for o, err := range w.store.List(ctx, timelineKey(part.timeline)+baseLevel, "") {
-			if err != nil {
-				return nil, err
-			}
-			if name, ok := parseKey(o.Key); ok && name.first <= part.bases {
-				found[name.first] = o.Size
-			}
+	if err != nil || f == nil {
+		return nil, err
+	}
+	found = make(map[journal.TXID]int64)
+	for name, k := range f.known {
+		if id, ok := parse(name, baseSuffix); ok {
+			found[id] = k.size
 		}
 	}
 	return found, nil

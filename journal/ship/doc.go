@@ -12,8 +12,9 @@
 //
 //  1. Look: the head and the last batch. The trail must hold the transaction that the archive ends with, else the two
 //     are different histories, and nothing is written.
-//  2. Claim the head. From now on the writer before stops, at its next batch. Bases that are lost there and are still in
-//     the trail are brought back.
+//  2. Claim the head. From now on the writer before stops, at its next batch. Bases and batches
+//     that are lost there and are still in the trail are brought back: all that the head knows of, and with
+//     Options.Mend any.
 //  3. Options.Sync: the primary makes durable what the batch will hold. So an archive never runs ahead of a primary
 //     that lost power.
 //  4. The mark in the trail, up to where transactions may have left it (journal.ShipMark), while the trail has them:

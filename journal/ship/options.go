@@ -33,6 +33,9 @@ type Options struct {
 	// compression of the batch before, it is not waited any longer. Default 1 MiB, which readers fetch with one request.
 	// A batch that holds a large transaction is larger.
 	BatchBytes int64
+	// Mend looks at every object of the archive when shipping begins, not only at what the head says of them, and brings
+	// back those that are gone from the middle of the history, as far as the trail has their transactions.
+	Mend bool
 	// Poll is how often the trail is looked at, which costs two calls of the system; default 100 ms.
 	Poll time.Duration
 	// Sync, if set, is called before a batch leaves: when it returns nil, no power cut takes from the primary what it
@@ -78,8 +81,10 @@ type Events struct {
 	Claimed func(from archive.Holder, after journal.TXID) // the archive is ours; who held it, and its last transaction
 	Base    func(id journal.TXID, size int64)
 	Batch   func(b journal.Batch)
-	Retry   func(err error, try int, pause time.Duration)
-	Pruned  func(files []string, size int64) // removed from the trail, see Options.Keep
+	// Mended: what was gone from the archive is there again, with so many bytes; or is not, and why.
+	Mended func(first, last journal.TXID, size int64, err error)
+	Retry  func(err error, try int, pause time.Duration)
+	Pruned func(files []string, size int64) // removed from the trail, see Options.Keep
 }
 
 func (o *Options) filled(dir string) (Options, error) {
@@ -126,6 +131,7 @@ type Result struct {
 	Bases        int
 	Transactions uint64
 	Bytes        int64 // of batches and bases
+	Mended       int   // objects that were gone, and are there again
 	// Last transaction that the archive is known to hold.
 	Last journal.TXID
 }

@@ -153,8 +153,12 @@ func (s *Shipper) connect(ctx context.Context) error {
 	if s.opt.Events.Claimed != nil {
 		s.opt.Events.Claimed(before, s.next()-1)
 	}
-	if prev != nil { // one that was lost there is missed whether or not there is more to ship
-		if err := s.sendBases(ctx, prev.Last); err != nil {
+	if prev != nil { // what was lost there is missed whether or not there is more to ship
+		err := s.sendBases(ctx, prev.Last)
+		if err == nil {
+			err = s.mend(ctx)
+		}
+		if err != nil {
 			s.w = nil
 			return err
 		}

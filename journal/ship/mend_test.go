@@ -1,0 +1,186 @@
+package ship_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/journal/objstore"
+	"github.com/pagetrail/pagetrail/journal/objstore/mem"
+	"github.com/pagetrail/pagetrail/journal/ship"
+)
+
+// What is gone from the middle of an archive is sent again, wherever it was and however much, while the trail has it: also
+// where that was sealed into other blocks, or named more restore points since. Then all is as it was, and what came later
+// fits.
+func TestMissingBatchesAreSentAgain(t *testing.T) {
+	for name, later := range map[string]func(p *primary){
+		"at once": func(*primary) {},
+		"sealed":  func(p *primary) { p.rotate(true) },
+		"named":   func(p *primary) { p.point("late") },
+		"more":    func(p *primary) { p.live(5) },
+	} {
+		for gone := range 8 {
+			for wide := 1; gone+wide < 9; wide += 3 {
+				t.Run(fmt.Sprint(name, gone, wide), func(t *testing.T) {
+					p, s := newPrimary(t, uint64(40+gone)), new(mem.Store)
+					p.base(true)
+					p.point("first")
+					for range 10 {
+						p.live(3)
+						once(t, p, s, ship.Options{})
+						p.point("shipped with the next")
+					}
+					all := batches(t, s)
+					points, err := openArchive(t, s).Points()
+					p.check(err)
+					for _, key := range all[1+gone : 1+gone+wide] {
+						p.check(s.Delete(t.Context(), key))
+					}
+					later(p)
+					var why error
+					told := ship.Events{Mended: func(_, _ journal.TXID, _ int64, err error) { why = err }}
+					if r := once(t, p, s, ship.Options{Events: told}); r.Mended != 1 || why != nil {
+						t.Errorf("%+v, %v: want one object that came back", r, why)
+					}
+					p.checkArchive(s, p.last(), 6)
+					after, err := openArchive(t, s).Points()
+					p.check(err)
+					for _, point := range points {
+						n := 0
+						for _, q := range after {
+							if q == point {
+								n++
+							}
+						}
+						if n != 1 {
+							t.Errorf("%v is there %d times", point, n)
+						}
+					}
+					if r := once(t, p, s, ship.Options{Mend: true}); r.Mended != 0 {
+						t.Errorf("once more: %+v", r)
+					}
+				})
+			}
+		}
+	}
+}
+
+// So it is where the history has gone on to another timeline: the object that comes back is one of the timeline before.
+func TestMissingBeforeATimeline(t *testing.T) {
+	p, s := newPrimary(t, 54), new(mem.Store)
+	for range 6 {
+		p.commit(5)
+		once(t, p, s, ship.Options{})
+	}
+	q := p.restored(23, 2, 55)
+	q.commit(4)
+	once(t, q, s, ship.Options{})
+	q.commit(4)
+	once(t, q, s, ship.Options{})
+	for _, key := range batches(t, s)[1:3] {
+		p.check(s.Delete(t.Context(), key))
+	}
+	if r := once(t, q, s, ship.Options{Mend: true}); r.Mended != 1 {
+		t.Errorf("%+v: want one object that came back", r)
+	}
+	q.checkArchive(s, q.last(), 12)
+	p.check(s.Delete(t.Context(), "00000002/1/0000000000000015-0000000000000017.seg")) // the beginning of the batch that was left
+	if r := once(t, q, s, ship.Options{Mend: true}); r.Mended != 1 {
+		t.Errorf("%+v: want one object that came back", r)
+	}
+	q.checkArchive(s, q.last(), 12)
+}
+
+// Of many batches the head says nothing any more: these are looked at with Options.Mend only.
+func TestMendLooksAtAll(t *testing.T) {
+	p, s := newPrimary(t, 51), new(mem.Store)
+	p.commit(500)
+	once(t, p, s, ship.Options{BatchBytes: 1})
+	all := batches(t, s)
+	p.check(s.Delete(t.Context(), all[len(all)/10]))
+	m := new(objstore.Meter)
+	if r := once(t, p, objstore.Metered(s, m), ship.Options{Trusted: true}); r.Mended != 0 || m.Requests() > 10 {
+		t.Errorf("%+v with %d requests", r, m.Requests())
+	}
+	if r := once(t, p, s, ship.Options{Mend: true}); r.Mended != 1 || r.Batches != 0 {
+		t.Errorf("%+v: want one object that came back", r)
+	}
+	p.checkArchive(s, p.last(), 5)
+
+	// One that is damaged is not replaced, but named.
+	put(t, s, all[len(all)/10], []byte("damaged"))
+	_, err := ship.Run(t.Context(), p.dir, &ship.Options{Store: s, Once: true, Mend: true, Archive: "file:///a"})
+	var place *journal.Error
+	if !errors.Is(err, journal.ErrCorrupt) || !errors.As(err, &place) || place.Path != "file:///a/"+all[len(all)/10] {
+		t.Errorf("with a damaged batch: %v", err)
+	}
+}
+
+// What the trail does not have any more, or has otherwise, is told, and what comes later is shipped all the same.
+func TestCannotBeMended(t *testing.T) {
+	p, s := newPrimary(t, 52), new(mem.Store)
+	p.base(true)
+	for range 6 {
+		p.commit(5)
+		p.rotate(true)
+		once(t, p, s, ship.Options{})
+	}
+	p.base(false)
+	once(t, p, s, ship.Options{})
+	all := batches(t, s)
+	p.check(s.Delete(t.Context(), all[2]))
+	if _, _, err := journal.Discard(t.Context(), p.dir, p.last(), p.clock+1, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.commit(3)
+	var told error
+	r := once(t, p, s, ship.Options{Events: ship.Events{Mended: func(_, _ journal.TXID, _ int64, err error) { told = err }}})
+	if told == nil || r.Mended != 0 || r.Transactions != 3 {
+		t.Errorf("%+v, told %v", r, told)
+	}
+	w, err := openArchive(t, s).Window(t.Context())
+	if err != nil || len(w.Gaps) != 1 || w.Spans[len(w.Spans)-1].Last != p.last() {
+		t.Errorf("%+v, %v", w, err)
+	}
+}
+
+// Mending, too, fails at any call in each of the two ways, and is done again.
+func TestEveryCallOfMendingFails(t *testing.T) {
+	p, s := newPrimary(t, 53), new(mem.Store)
+	p.base(true)
+	for range 5 {
+		p.commit(6)
+		once(t, p, s, ship.Options{})
+	}
+	want := batches(t, s)
+	gone := []string{want[1], want[3]}
+	mend := func(through objstore.Store) ship.Result {
+		for _, key := range gone {
+			p.check(s.Delete(t.Context(), key))
+		}
+		return once(t, p, through, ship.Options{Trusted: true, Clock: new(clock)})
+	}
+	count := new(calls)
+	if r := mend(count.of(s)); r.Mended != 2 {
+		t.Fatalf("%+v", r)
+	}
+	for i := range count.all {
+		for _, out := range []objstore.Outcome{objstore.Refuse, objstore.Deceive} {
+			f := &objstore.Faults{Decide: func(n int, _ objstore.Call) objstore.Outcome {
+				if n == i {
+					return out
+				}
+				return objstore.Pass
+			}}
+			if mend(objstore.Faulty(s, f)); f.Fired() != 1 {
+				t.Fatalf("call %d: never reached", i)
+			}
+			if got := batches(t, s); fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Fatalf("call %d, outcome %d: %v, want %v", i, out, got, want)
+			}
+			p.checkArchive(s, p.last(), 2)
+		}
+	}
+}
