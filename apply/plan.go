@@ -90,6 +90,10 @@ func (p *Plan) findTx(ctx context.Context, trail *journal.Trail) error {
 		if err != nil && !errors.Is(err, journal.ErrRange) {
 			return err
 		}
+		if base, ok := baseBetween(trail, tx.TXID, next, p.Target.time); ok {
+			p.Tx, p.Next = base, next
+			return nil
+		}
 		if err != nil || tx.TXID == 0 {
 			// Before the first transaction there may have been a database that
 			// the trail does not know: only what it recorded is restored.
@@ -135,6 +139,22 @@ func baseTx(trail *journal.Trail, id journal.TXID) (journal.Tx, bool) {
 		}
 	}
 	return journal.Tx{}, false
+}
+
+// baseBetween describes the last transaction at or before a time of which there is a base and nothing else, as where the
+// history begins with it or goes on after a gap: the transactions beside it, before and next, are not the last.
+func baseBetween(trail *journal.Trail, before journal.TXID, next *journal.Tx, at journal.Time) (found journal.Tx, ok bool) {
+	bases, err := trail.Bases()
+	last, lerr := trail.Last()
+	if err != nil || lerr != nil {
+		return found, false
+	}
+	for _, b := range bases {
+		if b.Time <= at && b.TXID > before && b.TXID <= last.TXID && (next == nil || b.TXID < next.TXID) {
+			found, ok = txOfBase(&b), true
+		}
+	}
+	return found, ok
 }
 
 func txOfBase(b *journal.BaseInfo) journal.Tx {

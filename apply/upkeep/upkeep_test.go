@@ -32,7 +32,7 @@ const (
 type primary struct {
 	t      testing.TB
 	dir    string
-	store  *mem.Store
+	store  objstore.Store
 	now    time.Time
 	rnd    *rand.Rand
 	pages  [][]byte
@@ -195,6 +195,9 @@ func (p *primary) restorable() map[journal.TXID]bool {
 		var out bytes.Buffer
 		if _, err := apply.HydrateTo(p.t.Context(), r.Trail, &out, apply.AtTXID(id), nil); err != nil || !bytes.Equal(out.Bytes(), p.images[id]) {
 			p.t.Fatalf("transaction %d is not what it was: %v", id, err)
+		}
+		if plan, err := apply.Resolve(p.t.Context(), r.Trail, apply.AtTime(journal.TimeOf(p.times[id]))); err != nil || plan.Tx.TXID != id {
+			p.t.Errorf("the time of transaction %d, which can be restored, is %d (%v)", id, plan.Tx.TXID, err)
 		}
 	}
 	if uint64(len(found)) != moments {

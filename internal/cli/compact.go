@@ -62,8 +62,9 @@ older than all of these is forgotten: then the history begins with a base, which
 made if need be. Without any of the three nothing is lost; small objects are merged,
 those of an hour (UTC) once it is over, and before that where 64 wait: in an archive that
 is younger and has fewer there is nothing to do. More may be kept for a while than was
-asked for, since whole hours and days are folded at a time; less never is. Settings under
-which nothing could be restored are refused.
+asked for, since a day of transactions, a month of minutes and 360 days of hours are
+folded at a time; less never is. Settings under which nothing could be restored are
+refused.
 
 --hold keeps everything up to a moment as it is, in all runs from then on, until
 --release.
