@@ -150,6 +150,26 @@ func (p *primary) run(r archive.Retention) archive.Maintained {
 	return done
 }
 
+// kept are the states that an archive has: of its transactions that are in the window, and of bases.
+func (p *primary) kept(r *archive.Reader, window *journal.Window) map[journal.TXID]bool {
+	p.t.Helper()
+	found := make(map[journal.TXID]bool)
+	segments, err := r.Segments()
+	p.check(err)
+	for tx, err := range r.Records(p.t.Context(), segments[0].First) {
+		p.check(err)
+		if slices.ContainsFunc(window.Spans, func(s journal.Span) bool { return s.First <= tx.TXID && tx.TXID <= s.Last }) {
+			found[tx.TXID] = true
+		}
+	}
+	bases, err := r.Trail.Bases()
+	p.check(err)
+	for _, b := range bases {
+		found[b.TXID] = true
+	}
+	return found
+}
+
 // restorable compares all states that the archive has with what they were, the window with both, and lists them.
 func (p *primary) restorable() map[journal.TXID]bool {
 	p.t.Helper()
@@ -161,7 +181,7 @@ func (p *primary) restorable() map[journal.TXID]bool {
 	}
 	window, err := r.Window(p.t.Context())
 	p.check(err)
-	found := make(map[journal.TXID]bool)
+	found := p.kept(r, &window)
 	moments := uint64(0)
 	for _, s := range window.Spans {
 		moments += s.Moments()
@@ -173,21 +193,6 @@ func (p *primary) restorable() map[journal.TXID]bool {
 	p.check(err)
 	if tx.TXID != p.last() || len(window.Gaps) > 0 {
 		p.t.Fatalf("the archive ends with %d of %d, gaps %v", tx.TXID, p.last(), window.Gaps)
-	}
-	for id := journal.TXID(1); id <= p.last(); id++ {
-		tx, err := r.Find(p.t.Context(), id)
-		if errors.Is(err, journal.ErrRange) {
-			if b, err := r.OpenBase(id); err == nil {
-				found[id] = true
-				p.check(b.Close())
-			}
-			continue
-		}
-		p.check(err)
-		found[id] = slices.ContainsFunc(window.Spans, func(s journal.Span) bool { return s.First <= tx.TXID && tx.TXID <= s.Last })
-		if !found[id] {
-			delete(found, id)
-		}
 	}
 	sample := slices.Sorted(maps.Keys(found))
 	p.rnd.Shuffle(len(sample), func(i, j int) { sample[i], sample[j] = sample[j], sample[i] })

@@ -33,6 +33,7 @@ func TestRandomYear(t *testing.T) {
 	}
 	for seed, sealed := range map[uint64]bool{1: false, rand.Uint64(): true} {
 		t.Run(fmt.Sprintf("seed %d, encrypted %v", seed, sealed), func(t *testing.T) {
+			t.Parallel()
 			y := newYear(t, seed, sealed)
 			for end := y.p.now.Add(length); y.p.now.Before(end); {
 				y.live()
@@ -135,16 +136,20 @@ func (y *year) upkeep() {
 			y.killed++
 		}
 	}
+	r, err := archive.Open(y.t.Context(), p.store, nil)
+	p.check(err)
+	defer r.Close()
+	window, err := r.Window(y.t.Context())
+	p.check(err)
+	y.promised(p.kept(r, &window))
 	if y.runs%12 == 0 {
 		y.check()
 	}
 }
 
-// check compares what can be restored with what was promised.
-func (y *year) check() map[journal.TXID]bool {
+// promised checks that there is all that is to be kept.
+func (y *year) promised(got map[journal.TXID]bool) {
 	y.t.Helper()
-	y.checks++
-	got := y.p.restorable()
 	for id := range y.p.want(y.keep) {
 		if !got[id] {
 			y.t.Fatalf("transaction %d of %v, which is to be kept, cannot be restored at %v", id, y.p.times[id], y.p.now)
@@ -155,6 +160,14 @@ func (y *year) check() map[journal.TXID]bool {
 			y.t.Fatalf("transaction %d, on which there is a hold, cannot be restored", id)
 		}
 	}
+}
+
+// check compares what can be restored with what was promised.
+func (y *year) check() map[journal.TXID]bool {
+	y.t.Helper()
+	y.checks++
+	got := y.p.restorable()
+	y.promised(got)
 	r, err := archive.Open(y.t.Context(), y.p.store, nil)
 	y.p.check(err)
 	defer r.Close()

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -71,7 +72,8 @@ type service struct {
 	t     testing.TB
 	cmd   *exec.Cmd
 	in    io.WriteCloser
-	lines chan string // of stdout
+	lines chan string  // of stdout
+	count atomic.Int64 // lines of stdout there were
 	mu    sync.Mutex
 	err   bytes.Buffer // under mu
 }
@@ -106,6 +108,7 @@ func launch(t testing.TB, name string, args ...string) *service {
 	go func() {
 		defer close(s.lines)
 		for in := bufio.NewScanner(out); in.Scan(); {
+			s.count.Add(1)
 			s.lines <- in.Text()
 		}
 	}()
@@ -151,8 +154,9 @@ func (s *service) commits(n int) {
 	}
 }
 
-// Writer and sidecar are killed at random, 200 times (12 under -short); on the way the archive gives back what the
-// primary had, at transactions at random, and no object that was there is written again. PAGETRAIL_KILLS=2000 is a soak.
+// Writer and sidecar are killed at random, 200 times (12 under -short), and upkeep beside them; on the way the archive
+// gives back what the primary had, at transactions at random, and no object that was there is written again. In the end
+// it has each commit that the writer was told of, and is the database. PAGETRAIL_KILLS=2000 is a soak.
 func TestKilledServices(t *testing.T) {
 	kills := 200
 	if testing.Short() {
@@ -183,17 +187,24 @@ func killServices(t *testing.T, kills int) {
 		t.Fatal(err)
 	}
 	w, s := launch(t, "pagetrail-writer", db, images), launch(t, "pagetrail", "run", "--config", conf)
+	var committed int64 // by the writers before
 	seen := map[string]time.Time{}
 	checked := 0
 	for i := range kills {
 		w.commits(10 + rand.IntN(80))
 		if rand.IntN(2) == 0 {
 			w.kill()
+			committed += w.count.Load()
 			w = launch(t, "pagetrail-writer", db, images)
 			w.commits(1)
 		} else {
 			s.kill()
 			s = launch(t, "pagetrail", "run", "--config", conf)
+		}
+		if i%5 == 4 {
+			c := launch(t, "pagetrail", "compact", "file://"+store+"/app")
+			w.commits(1 + rand.IntN(60))
+			c.kill() // if it is not done yet
 		}
 		writtenOnce(t, store, seen)
 		if i%2 == 1 || i == kills-1 { // else most sidecars die before they have shipped anything, or can be told to end
@@ -207,6 +218,8 @@ func killServices(t *testing.T, kills int) {
 	w.commits(10)
 	w.in.Close()
 	w.end()
+	committed += w.count.Load()
+	rows := recovered(t, db)
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	if code := s.end(); code != 0 {
 		t.Fatalf("the sidecar ended with %d: %s", code, s.said())
@@ -216,8 +229,25 @@ func killServices(t *testing.T, kills int) {
 	if checked == 0 {
 		t.Error("nothing was restored")
 	}
+	if r := run(t, t.Context(), nil, "compact", "file://"+store+"/app"); r.code != 0 {
+		t.Errorf("compact, which was killed before: %+v", r)
+	}
 	wholeHistory(t, store+"/app", db)
-	t.Logf("%d kills, %d restores, %d objects", kills, checked, len(seen))
+	out := filepath.Join(dir, "out.db")
+	if r := run(t, t.Context(), nil, "hydrate", "file://"+store+"/app", "-o", out); r.code != 0 {
+		t.Fatalf("hydrate: %+v", r)
+	}
+	want, err := os.ReadFile(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(out); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the archive's last state is not the database, %v", err)
+	}
+	if rows < committed {
+		t.Errorf("the writer was told of %d commits, the database has %d", committed, rows)
+	}
+	t.Logf("%d kills, %d restores, %d objects, %d commits", kills, checked, len(seen), rows)
 }
 
 // writtenOnce checks that no object but the head, and what a probe tries, is another than when it was seen first.
@@ -277,6 +307,27 @@ func restores(t *testing.T, store, images string, n int) (checked int) {
 		checked++
 	}
 	return checked
+}
+
+// recovered opens the database once more, as the application would: what was committed last before it was killed is in the
+// trail then. It is left without a WAL, and its rows are counted.
+func recovered(t *testing.T, db string) int64 {
+	t.Helper()
+	c, err := sqlite3.Open("file:" + db + "?vfs=pagetrail")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Exec("PRAGMA pagetrail_txid; PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		t.Fatal(err)
+	}
+	s, _, err := c.Prepare("SELECT count(*) FROM t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	s.Step()
+	return s.ColumnInt64(0)
 }
 
 // wholeHistory checks that the batches have each transaction once, up to the trail's last.
