@@ -152,10 +152,11 @@ func load(ctx context.Context, s objstore.Store, name string) (Head, objstore.Ta
 				Hint: "look at the prefix, or begin one with pagetrail ship",
 			}
 		}
-		if err == nil { // the archive may have been begun in this moment: the head is its first object
-			data, tag, err = s.Head(headKey).Load(ctx)
+		if err != nil {
+			return Head{}, "", err
 		}
-		if errors.Is(err, objstore.ErrNotFound) {
+		// The archive may have been begun in this moment: the head is its first object.
+		if data, tag, err = s.Head(headKey).Load(ctx); errors.Is(err, objstore.ErrNotFound) {
 			return Head{}, "", beheaded(name, "there is "+left+" and no head")
 		}
 	}

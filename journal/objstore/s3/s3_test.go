@@ -103,6 +103,7 @@ func TestClearAnswers(t *testing.T) {
 	}{
 		{403, "AccessDenied", objstore.ErrDenied, "policy"},
 		{403, "InvalidAccessKeyId", objstore.ErrDenied, "AWS_ACCESS_KEY_ID"},
+		{404, "XAdminUserNotFound", objstore.ErrDenied, "AWS_ACCESS_KEY_ID"},
 		{403, "SignatureDoesNotMatch", objstore.ErrDenied, "secret key"},
 		{400, "ExpiredToken", objstore.ErrDenied, "expired"},
 		{403, "RequestTimeTooSkewed", objstore.ErrDenied, "clocks"},
