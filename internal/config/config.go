@@ -78,7 +78,12 @@ func Parse(path string, data []byte, getenv func(string) (string, bool)) (*Confi
 	p := &parser{path: path, getenv: getenv}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		e := &Error{Path: path, Line: 1, Text: "not YAML: " + err.Error()}
+		if n, _ := fmt.Sscanf(err.Error(), "yaml: line %d:", &e.Line); n == 1 {
+			_, e.Text, _ = strings.Cut(err.Error(), fmt.Sprintf("line %d: ", e.Line))
+			e.Text = "not YAML: " + e.Text
+		}
+		return nil, e
 	}
 	if len(doc.Content) == 0 {
 		return nil, &Error{Path: path, Line: 1, Text: "the file is empty", Hint: "a configuration needs to: and databases:"}

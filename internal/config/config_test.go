@@ -45,7 +45,7 @@ func TestMistakes(t *testing.T) {
 	const rest = "to: file:///b\ndatabases: [{path: a.db}]\n"
 	for text, want := range map[string]string{
 		"":                                             "x.yaml:1: the file is empty",
-		"to: [":                                        "x.yaml: ",
+		"to: [":                                        "x.yaml:2: not YAML: did not find expected",
 		"- a":                                          "x.yaml:1: want keys and values here",
 		rest + "intervall: 1s":                         `x.yaml:3: unknown key "intervall"; did you mean interval:?`,
 		rest + "Keep: 1s":                              `x.yaml:3: unknown key "Keep"; did you mean keep:?`,
