@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -292,5 +294,46 @@ func TestProbe(t *testing.T) {
 		for o := range s.List(t.Context(), "", "") {
 			t.Errorf("the probe left %v", o)
 		}
+	}
+}
+
+// aged is a store whose objects with 01d in their name are from two days ago.
+type aged struct{ objstore.Store }
+
+func (a aged) List(ctx context.Context, prefix, after string) iter.Seq2[objstore.Object, error] {
+	return func(yield func(objstore.Object, error) bool) {
+		for o, err := range a.Store.List(ctx, prefix, after) {
+			if strings.Contains(o.Key, "01d") {
+				o.Modified = o.Modified.Add(-48 * time.Hour)
+			}
+			if !yield(o, err) {
+				return
+			}
+		}
+	}
+}
+
+// What a probe left that was killed goes with one that is made a day later; what is younger may be another's that runs, and
+// what is named otherwise is not a probe's.
+func TestProbeSweeps(t *testing.T) {
+	s := aged{new(mem.Store)}
+	const old, young = "probe-00000000000001d0", "probe-00000000000000aa"
+	for _, key := range []string{old, young, "probe-01d", "probe-notes-of-01d", "01d"} {
+		if err := s.Create(t.Context(), key, strings.NewReader("x"), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := objstore.Probe(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	for o, err := range s.List(t.Context(), "", "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		left = append(left, o.Key)
+	}
+	if want := []string{"01d", young, "probe-01d", "probe-notes-of-01d"}; !slices.Equal(left, want) {
+		t.Errorf("left %q, want %q", left, want)
 	}
 }
