@@ -15,7 +15,8 @@
 // # What lies around
 //
 // Names that begin with a dot are not objects: the lock, and temporary files (.*.tmp), which a crash may leave behind
-// and which mean nothing. Directories are not removed when their last object is.
+// and which mean nothing: whoever writes an object of 1 MiB or more removes those of its directory that are a day older.
+// Directories are not removed when their last object is.
 package file
 
 import (
@@ -32,6 +33,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pagetrail/pagetrail/internal/durable"
 	"github.com/pagetrail/pagetrail/journal/objstore"
@@ -195,6 +197,9 @@ func (s *Store) replace(ctx context.Context, path string, data io.ReaderAt, size
 	temp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"."+hex.EncodeToString(name[:])+durable.TempSuffix)
 	err := s.writeTemp(ctx, temp, data, size)
 	if err == nil {
+		if size >= sweepBytes {
+			s.sweep(temp)
+		}
 		err = rename(temp)
 	}
 	if err != nil {
@@ -202,6 +207,31 @@ func (s *Store) replace(ctx context.Context, path string, data io.ReaderAt, size
 		return err
 	}
 	return s.fs.SyncDir(filepath.Dir(path))
+}
+
+const (
+	// sweepBytes: beside writing so much, reading a directory takes no time.
+	sweepBytes = 1 << 20
+	// tempAge is how much older a temporary file is that nobody writes any more.
+	tempAge = 24 * time.Hour
+)
+
+// sweep removes what crashes left beside a temporary file. What cannot be removed does no harm.
+func (s *Store) sweep(own string) {
+	dir := filepath.Dir(own)
+	now, err := s.fs.Stat(own)
+	if err != nil {
+		return
+	}
+	entries, _ := s.fs.ReadDir(dir)
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") || !strings.HasSuffix(e.Name(), durable.TempSuffix) {
+			continue
+		}
+		if info, err := e.Info(); err == nil && info.ModTime().Add(tempAge).Before(now.ModTime()) {
+			_ = s.fs.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
 }
 
 func (s *Store) rename(op objstore.Op, temp, path string) (err error) {
