@@ -2,6 +2,7 @@ package upkeep_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -116,9 +117,16 @@ func (p *primary) live(n int, every time.Duration) {
 
 func (p *primary) ship() {
 	p.t.Helper()
-	_, err := ship.Run(p.t.Context(), p.dir, &ship.Options{Store: p.store, Once: true})
+	_, err := ship.Run(p.t.Context(), p.dir, &ship.Options{Store: p.store, Once: true, Clock: hasty{}})
 	p.check(err)
 }
+
+// hasty is a ship.Clock that does not wait.
+type hasty struct{}
+
+func (hasty) Now() time.Time { return time.Now() }
+
+func (hasty) Sleep(ctx context.Context, _ time.Duration) error { return context.Cause(ctx) }
 
 // point names the last transaction.
 func (p *primary) point(name string) {
@@ -340,6 +348,27 @@ func TestHold(t *testing.T) {
 	p.run(r)
 	if n := len(p.restorable()); n > 20 {
 		t.Errorf("%d states are left", n)
+	}
+}
+
+// Where the history is made to begin within an object, what that has before is left as it is: the states to fold it from
+// are not there any more.
+func TestForgottenWithinAnObject(t *testing.T) {
+	p := newPrimary(t, 8)
+	p.live(10, 20*time.Second)
+	p.now = p.now.Truncate(time.Hour).Add(time.Hour)
+	p.live(30, 20*time.Second)
+	p.base()
+	p.live(30, 20*time.Second)
+	p.now = p.now.Add(2 * time.Hour)
+	p.run(archive.Retention{}) // merged into one for each of the hours
+	p.now = p.now.Add(800 * day)
+	p.live(2, time.Second)
+	for range 2 {
+		p.run(archive.Retention{All: day})
+	}
+	if got := p.restorable(); got[1] || !got[p.last()] {
+		t.Errorf("%v can be restored", got)
 	}
 }
 

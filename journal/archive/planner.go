@@ -99,7 +99,7 @@ func (p *planner) fold() {
 			continue
 		}
 		c := p.cuts.classOf(s.LastTime)
-		if c != nil && c.level > levelMerged && (p.held(s.First) || !p.reaches(s.First, s.Last)) {
+		if c != nil && c.level > levelMerged && (p.held(s.First) || !p.reaches(s.First, s.Last) || s.First <= p.floor) {
 			c = &classes[levelMerged]
 			if c.end(s.LastTime) > p.now {
 				c = nil
