@@ -269,3 +269,86 @@ func TestNoPages(t *testing.T) {
 		t.Errorf("objects %v became %v", before, after)
 	}
 }
+
+// So it is when a plan is carried on that somebody began and did not end: that, too, may fail at any call.
+func TestEveryCallFailsOfAPlanCarriedOn(t *testing.T) {
+	p, r := old(t)
+	clean := copied(t, p.store)
+	count := p.count(clean, r)
+	want, _ := objects(t, clean)
+	kept := p.want(r)
+	begun := p.store
+	ctx, kill := context.WithCancel(t.Context())
+	half := &objstore.Faults{Decide: func(n int, _ objstore.Call) objstore.Outcome {
+		if n < len(count)/2 {
+			return objstore.Pass
+		}
+		kill()
+		return objstore.Refuse
+	}}
+	if _, err := upkeep.Run(ctx, objstore.Faulty(begun, half), p.options(r)); err == nil {
+		t.Fatal("not killed")
+	}
+	count = p.count(copied(t, begun), r)
+	for _, i := range count.chosen() {
+		for _, out := range []objstore.Outcome{objstore.Refuse, objstore.Deceive} {
+			s := copied(t, begun)
+			f := &objstore.Faults{Decide: func(n int, _ objstore.Call) objstore.Outcome {
+				if n == i {
+					return out
+				}
+				return objstore.Pass
+			}}
+			_, err := upkeep.Run(t.Context(), objstore.Faulty(s, f), p.options(r))
+			if f.Fired() != 1 && !count.maybe(i) {
+				t.Fatalf("call %d, outcome %d: never reached", i, out)
+			}
+			if p.store = s; err != nil && i%5 == 0 {
+				got := p.restorable()
+				for id := range kept {
+					if !got[id] {
+						t.Fatalf("call %d, outcome %d: transaction %d cannot be restored", i, out, id)
+					}
+				}
+			}
+			if err != nil {
+				_, err = upkeep.Run(t.Context(), s, p.options(r))
+			}
+			if got, _ := objects(t, s); err != nil || !slices.Equal(got, want) {
+				t.Fatalf("call %d, outcome %d: objects %v, want %v, %v", i, out, got, want, err)
+			}
+		}
+	}
+}
+
+// A hold is put on and lifted whatever call fails, in either way: it is there when that is said, and may be done again.
+func TestEveryCallOfAHoldFails(t *testing.T) {
+	p := newPrimary(t, 10)
+	p.live(20, time.Second)
+	for i, calls := 0, 1; i < calls; i++ {
+		for _, out := range []objstore.Outcome{objstore.Refuse, objstore.Deceive} {
+			for _, hold := range []*archive.Hold{{TXID: 7, What: "evidence"}, nil} {
+				f := &objstore.Faults{Decide: func(n int, _ objstore.Call) objstore.Outcome {
+					if n == i {
+						return out
+					}
+					return objstore.Pass
+				}}
+				err := archive.SetHold(t.Context(), objstore.Faulty(p.store, f), "", hold)
+				calls = max(calls, f.Calls())
+				if (err != nil) != (f.Fired() > 0) && out == objstore.Refuse {
+					t.Errorf("call %d, fired %d: %v", i, f.Fired(), err)
+				}
+				if err != nil {
+					p.check(archive.SetHold(t.Context(), p.store, "", hold))
+				}
+				r, err := archive.Open(t.Context(), p.store, nil)
+				p.check(err)
+				if is := r.Head().Hold; (is == nil) != (hold == nil) || is != nil && *is != *hold {
+					t.Errorf("call %d, outcome %d: the hold is %+v, want %+v", i, out, is, hold)
+				}
+				p.check(r.Close())
+			}
+		}
+	}
+}
