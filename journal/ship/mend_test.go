@@ -15,13 +15,14 @@ import (
 // where that was sealed into other blocks, or named more restore points since. Then all is as it was, and what came later
 // fits.
 func TestMissingBatchesAreSentAgain(t *testing.T) {
-	for name, later := range map[string]func(p *primary){
+	kinds := map[string]func(p *primary){
 		"at once": func(*primary) {},
 		"sealed":  func(p *primary) { p.rotate(true) },
 		"named":   func(p *primary) { p.point("late") },
 		"more":    func(p *primary) { p.live(5) },
-	} {
-		for gone := range 8 {
+	}
+	for name, later := range kinds {
+		for gone := range sample(8) {
 			for wide := 1; gone+wide < 9; wide += 3 {
 				t.Run(fmt.Sprint(name, gone, wide), func(t *testing.T) {
 					p, s := newPrimary(t, uint64(40+gone)), new(mem.Store)

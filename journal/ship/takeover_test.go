@@ -1,6 +1,7 @@
 package ship_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -47,7 +48,7 @@ func TestEndAndTake(t *testing.T) {
 			t.Fatalf("ended after %d, want %d", end.Last, p.last())
 		}
 	}
-	shipped := p.last()
+	shipped, head := p.last(), content(t, s, "head")
 	p.commit(3)
 	for range 2 { // to the end, and in any process
 		_, err := ship.Run(t.Context(), p.dir, &ship.Options{Store: s, Once: true, Archive: "s3://b/app"})
@@ -55,6 +56,9 @@ func TestEndAndTake(t *testing.T) {
 		if !ok || held.Timeline != 2 || held.After != shipped || !strings.Contains(err.Error(), "a successor with a long name ✓ a") ||
 			!strings.Contains(err.Error(), "is taking over") {
 			t.Fatalf("the first ships: %v", err)
+		}
+		if now := content(t, s, "head"); !bytes.Equal(now, head) {
+			t.Errorf("the first claimed what it had lost: %s became %s", head, now)
 		}
 	}
 	p.checkArchive(s, shipped, 2)
