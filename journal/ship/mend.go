@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/pagetrail/pagetrail/internal/durable"
 	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/archive"
 )
@@ -33,7 +34,7 @@ func (s *Shipper) mend(ctx context.Context) error {
 }
 
 func (s *Shipper) mendOne(ctx context.Context, h *archive.Hole) (size int64, err error) {
-	f := newSpool(s.opt.FS, s.opt.TempDir)
+	f := durable.NewBriefSpool(s.opt.FS, s.opt.TempDir, spoolBytes)
 	defer func() { err = errors.Join(err, f.Close()) }()
 	return s.w.Mend(ctx, h, s.trail, f)
 }
