@@ -214,6 +214,7 @@ func (x *indexer) record(r *rawRecord, b diff.Body) error {
 	if r.kind == Base {
 		x.f.bases = append(x.f.bases, r.after.txid)
 	}
+	x.dropped(&r.after)
 	u := &x.f.units[len(x.f.units)-1]
 	u.last, u.time = r.after.txid, r.after.time
 	u.folded += r.folded
@@ -232,21 +233,38 @@ func (x *indexer) body(b diff.Body, pageSize uint32) (pages int, err error) {
 		return 0, because(ErrCorrupt, "patches: %v", err)
 	}
 	refs := x.dec.Pages()
-	u := uint32(len(x.f.units) - 1)
 	for _, p := range refs {
-		if n := len(x.runs); n > 0 && x.runs[n-1].unit == u && x.runs[n-1].end == p.No {
-			x.runs[n-1].end++
-			continue
-		}
-		if len(x.runs) >= maxRuns {
-			x.over = true
-			x.runs = x.runs[:0]
-		}
-		if !x.over {
-			x.runs = append(x.runs, pageRun{first: p.No, end: p.No + 1, unit: u})
-		}
+		x.run(p.No, p.No+1)
 	}
 	return len(refs), nil
+}
+
+// run takes pages into the index of the unit last begun.
+func (x *indexer) run(first, end uint32) {
+	u := uint32(len(x.f.units) - 1)
+	if n := len(x.runs); n > 0 && x.runs[n-1].unit == u && x.runs[n-1].end == first {
+		x.runs[n-1].end = end
+		return
+	}
+	if len(x.runs) >= maxRuns {
+		x.over = true
+		x.runs = x.runs[:0]
+	}
+	if !x.over {
+		x.runs = append(x.runs, pageRun{first: first, end: end, unit: u})
+	}
+}
+
+// dropped takes in the pages that end with a record, which must not be patched as if they were still there: those beyond
+// the end of a shorter database, and all when the page size changes.
+func (x *indexer) dropped(after *state) {
+	before, first := &x.f.last, after.pageCount+1
+	if before.pageSize != after.pageSize {
+		first = 1
+	}
+	if first <= before.pageCount {
+		x.run(first, before.pageCount+1)
+	}
 }
 
 // encode is the footer's content.

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// The page index says for each page in which units of a sealed segment it is patched, so that a reader who
+// The page index says for each page in which units of a sealed segment it is patched or ends, so that a reader who
 // wants one page reads only those. Neighbouring pages with the same units share an entry, which keeps the
 // index of a bulk load or VACUUM at a few bytes.
 
@@ -20,7 +20,7 @@ const maxIndex = maxFooter / 2
 // indexRunSize is about what a run takes in the encoded index, in bytes, before that is compressed.
 const indexRunSize = 4
 
-// pageRun says that a unit patches the pages from first up to but not including end.
+// pageRun says that a unit patches, or ends, the pages from first up to but not including end.
 type pageRun struct{ first, end, unit uint32 }
 
 // pageRunSize is what one takes in memory, in bytes.
@@ -194,7 +194,7 @@ func (x *pageIndex) load() {
 	}
 }
 
-// find lists the units that patch a page.
+// find lists the units that patch a page or end it.
 func (x *pageIndex) find(page uint32) ([]uint32, error) {
 	x.once.Do(x.load)
 	if x.err != nil {

@@ -136,8 +136,8 @@ func (s *SegmentReader) Blocks() []Block {
 	return out
 }
 
-// BlocksOf lists the blocks, by their index in Blocks, that patch a page. indexed is false when the segment has
-// no page index: then any may.
+// BlocksOf lists the blocks, by their index in Blocks, that patch a page, or hold a record with which it ends: one that
+// leaves a smaller database, or pages of another size. indexed is false when the segment has no page index: then any may.
 func (s *SegmentReader) BlocksOf(page uint32) (blocks []uint32, indexed bool, err error) {
 	if s.f == nil || s.f.pages == nil {
 		return nil, false, nil
