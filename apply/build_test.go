@@ -144,7 +144,9 @@ func (b *trailWriter) changes(next image) []diff.Page {
 		}
 		switch {
 		case next.pageSize != b.state.pageSize && len(b.state.pages) > 0:
-			pages = append(pages, diff.Page{No: no, New: next.page(i)})
+			if next.pages[i] != nil {
+				pages = append(pages, diff.Page{No: no, New: next.page(i)})
+			}
 		case i >= len(b.state.pages):
 			if next.pages[i] != nil {
 				pages = append(pages, diff.Page{No: no, Old: make([]byte, next.pageSize), New: next.page(i)})

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pagetrail/pagetrail/apply"
+	"github.com/pagetrail/pagetrail/apply/asof"
 	"github.com/pagetrail/pagetrail/journal"
 	"pgregory.net/rapid"
 )
@@ -153,6 +154,7 @@ func (m *machine) check(dir string) {
 		if last := id == len(m.images)-1; last != (result.Next == nil) {
 			t.Fatalf("transaction %d: next %+v", id, result.Next)
 		}
+		m.checkView(trail, id, want)
 		if id > 0 {
 			m.checkTime(trail, id)
 		}
@@ -163,6 +165,33 @@ func (m *machine) check(dir string) {
 	}
 	if n := len(m.images) - 1; n > 0 && (len(report.Spans) != 1 || report.Spans[0].Last != journal.TXID(n)) {
 		t.Fatalf("verify replayed %+v of %d transactions", report.Spans, n)
+	}
+}
+
+// checkView reads the pages of a transaction's state without restoring it, in any order and with little memory.
+func (m *machine) checkView(trail *journal.Trail, id int, want image) {
+	t := m.t
+	view, err := asof.Open(context.Background(), trail, apply.AtTXID(journal.TXID(id)),
+		&asof.Options{WholeBytes: -1, CacheBytes: []int{1, 4 << 10, 1 << 20}[m.int(0, 2, "cache")]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer view.Close()
+	if view.PageCount() != uint32(len(want.pages)) {
+		t.Fatalf("transaction %d: view of %d pages, want %d", id, view.PageCount(), len(want.pages))
+	}
+	buf := make([]byte, want.pageSize)
+	for range len(want.pages) {
+		i := m.int(0, len(want.pages)-1, "page read")
+		if err := view.ReadPage(context.Background(), uint32(i+1), buf); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(buf, want.page(i)) {
+			t.Fatalf("transaction %d: page %d is another in the view, whole: %v", id, i+1, view.Stats().Whole)
+		}
+	}
+	if err := view.Verify(context.Background()); err != nil {
+		t.Fatalf("transaction %d: %v", id, err)
 	}
 }
 
