@@ -221,8 +221,13 @@ type baseBlock struct {
 	pages []byte
 }
 
-// ReadAt reads as from the database file; it is an io.ReaderAt. It cannot be told to stop: whoever wants that uses ReadPage.
-func (v *View) ReadAt(b []byte, off int64) (n int, err error) {
+// ReadAt reads as from the database file; it is an io.ReaderAt.
+func (v *View) ReadAt(b []byte, off int64) (int, error) {
+	return v.ReadAtContext(context.Background(), b, off)
+}
+
+// ReadAtContext is ReadAt that can be told to stop.
+func (v *View) ReadAtContext(ctx context.Context, b []byte, off int64) (n int, err error) {
 	size := int64(v.plan.Tx.PageSize)
 	end := int64(v.plan.Tx.PageCount) * size
 	if off < 0 {
@@ -239,7 +244,7 @@ func (v *View) ReadAt(b []byte, off int64) (n int, err error) {
 		if whole {
 			to = b[n : n+int(size)]
 		}
-		if err := v.ReadPage(context.Background(), uint32(at/size)+1, to); err != nil {
+		if err := v.ReadPage(ctx, uint32(at/size)+1, to); err != nil {
 			return n, err
 		}
 		if whole {

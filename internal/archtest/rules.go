@@ -141,10 +141,11 @@ var rooms = []room{
 		path: "internal/doctor", may: []string{"vfs", "apply", "journal", "journal/archive", "journal/objstore", "journal/ship", "internal/ui"},
 		why: "it does in a store what everybody does there, with a database of its own",
 	},
-	{path: "internal/bisect", may: []string{"apply", "journal"}, why: "it asks restored states, and knows what restores them"},
+	{path: "internal/query", may: []string{"apply/asof"}, why: "it asks a view, whatever that is made of"},
+	{path: "internal/bisect", may: []string{"apply", "apply/asof", "journal", "internal/query"}, why: "it asks states, and knows what makes them"},
 	{path: "internal/metrics", may: []string{"internal/sidecar", "journal", "journal/objstore"}, why: "it shows how a sidecar is doing, and changes nothing"},
 	{
-		path: "internal/cli", may: append([]string{"internal/web", "internal/demo", "internal/pause", "internal/durable", "internal/replica", "internal/bisect", "internal/config", "internal/sidecar", "internal/metrics", "internal/doctor"}, public...),
+		path: "internal/cli", may: append([]string{"internal/web", "internal/demo", "internal/pause", "internal/durable", "internal/replica", "internal/bisect", "internal/query", "internal/config", "internal/sidecar", "internal/metrics", "internal/doctor"}, public...),
 		why: "the one place that knows everyone, save the engine behind the VFS: that is vfs's to offer",
 	},
 	{path: "cmd/...", may: []string{"internal/cli"}, why: "main is ten lines; what it does is in internal/cli"},
@@ -199,8 +200,8 @@ var everyone = []string{
 var guests = []guest{
 	{
 		module: "github.com/ncruces/go-sqlite3", oneFile: []string{"apply"},
-		rooms: append([]string{"vfs", "apply/asof", "examples/...", "internal/bisect", "internal/doctor"}, testers...),
-		tests: []string{"vfs", "apply", "apply/...", "internal/capture", "internal/cli", "internal/sidecar"},
+		rooms: append([]string{"vfs", "apply/asof", "examples/...", "internal/query", "internal/doctor"}, testers...),
+		tests: []string{"vfs", "apply", "apply/...", "internal/capture", "internal/cli", "internal/sidecar", "internal/bisect"},
 		why:   "the driver stays in vfs, in what is one itself or writes or asks a database of its own, and in tests: the format and the engine outlive it",
 	},
 	{

@@ -1,9 +1,9 @@
 // Package bisect finds the transaction with which the answer to a question became what it is now: the moment before which
 // somebody wants to go back.
 //
-// It restores one state after the other to a scratch file and asks there, in SQL. From the last state it looks back in steps
+// It asks one state after the other, in SQL, without restoring it where the question touches little of it. From the last state it looks back in steps
 // that double, until the answer is another, and halves the rest. So a moment that is not long ago is found first, by few
-// restores, and an answer that was the same once before, as that of a table that was empty at the beginning, does not mislead it.
+// questions, and an answer that was the same once before, as that of a table that was empty at the beginning, does not mislead it.
 // What it finds is always a change to the present answer; the last one, if the answer did not flap in between.
 package bisect
 
@@ -11,14 +11,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 
-	"github.com/ncruces/go-sqlite3"
-
 	"github.com/pagetrail/pagetrail/apply"
+	"github.com/pagetrail/pagetrail/apply/asof"
+	"github.com/pagetrail/pagetrail/internal/query"
 	"github.com/pagetrail/pagetrail/journal"
 )
 
@@ -27,8 +24,9 @@ type Options struct {
 	// From and To are the transactions between which the answer changed. Default 0: the first state that can be restored
 	// without a gap before To, and the last transaction.
 	From, To journal.TXID
-	// Progress is told how far the restore of a state is; may be nil.
-	Progress func(apply.Progress)
+	// CacheBytes and Progress are those of each state's View, see asof.Options.
+	CacheBytes int
+	Progress   func(apply.Progress)
 }
 
 // Result is what was found.
@@ -53,26 +51,20 @@ type search struct {
 	trail *journal.Trail
 	query string
 	opt   Options
-	file  string // where states are restored to
 	asked int
 	// failed says that the last answer was that there is none: the text is why.
 	failed bool
 }
 
-// Find finds the transaction with which the answer to query, one SQL statement that only reads, became what it is at o.To.
+// Find finds the transaction with which the answer to question, one SQL statement that only reads, became what it is at o.To.
 // An error of SQLite, as about a table that is not there yet, is an answer too, save at o.To. It needs room for the database
-// in the directory for temporary files. Errors are ErrSame, ErrQuestion, *apply.RangeError, and those of restoring.
-func Find(ctx context.Context, trail *journal.Trail, query string, o *Options) (r Result, err error) {
-	s := search{trail: trail, query: query}
+// in the directory for temporary files if package asof restores it. Errors are ErrSame, ErrQuestion, *apply.RangeError, and
+// those of reading the trail.
+func Find(ctx context.Context, trail *journal.Trail, question string, o *Options) (r Result, err error) {
+	s := search{trail: trail, query: question}
 	if o != nil {
 		s.opt = *o
 	}
-	dir, err := os.MkdirTemp("", "pagetrail-bisect-")
-	if err != nil {
-		return r, err
-	}
-	defer os.RemoveAll(dir)
-	s.file = filepath.Join(dir, "state.db")
 	if err := s.bounds(ctx); err != nil {
 		return r, err
 	}
@@ -179,65 +171,40 @@ func (s *search) restorable(ctx context.Context, id, low, high journal.TXID) (jo
 	return 0, err
 }
 
-// ask restores a state and asks there.
+// ask asks a state.
 func (s *search) ask(ctx context.Context, id journal.TXID) (string, error) {
-	_, err := apply.Hydrate(ctx, s.trail, s.file, apply.AtTXID(id), &apply.Options{Force: true, Progress: s.opt.Progress})
+	view, err := asof.Open(ctx, s.trail, apply.AtTXID(id), &asof.Options{CacheBytes: s.opt.CacheBytes, Progress: s.opt.Progress})
 	if err != nil {
 		return "", err
 	}
+	defer view.Close()
 	s.asked++
-	var text string
-	if text, s.failed, err = answer(ctx, s.file, s.query); err != nil {
-		return "", err
+	text, err := answer(ctx, view, s.query)
+	refused, ok := errors.AsType[*query.Refusal](err)
+	if s.failed = ok; ok {
+		return refused.Reason, nil
 	}
-	return text, nil
+	return text, err
 }
 
-// answer runs a statement on the database in file, and returns the rows as the sqlite3 shell prints them; or failed, and why.
-func answer(ctx context.Context, file, query string) (text string, failed bool, err error) {
-	// Nobody else has the file: without a lock or a WAL beside it.
-	name := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(file), RawQuery: "mode=ro&immutable=1"}
-	c, err := sqlite3.OpenContext(ctx, name.String())
-	if err != nil {
-		return "", false, err
-	}
-	defer c.Close()
-	c.SetInterrupt(ctx)
-	s, tail, err := c.Prepare(query)
-	if err != nil {
-		return explain(err), true, ctx.Err()
-	}
-	defer s.Close()
-	switch {
-	case s == nil:
-		return "it is empty", true, nil
-	case strings.TrimSpace(tail) != "":
-		return "it is more than one statement", true, nil
-	case !s.ReadOnly():
-		return "it does not only read", true, nil
-	}
+// answer is the answer to a question in rows as the sqlite3 shell prints them.
+func answer(ctx context.Context, view *asof.View, question string) (string, error) {
 	var b strings.Builder
-	for rows := 0; s.Step(); rows++ {
-		if rows > 0 {
+	rows := 0
+	err := query.Ask(ctx, view, question, func([]string) error { return nil }, func(r query.Row) error {
+		if rows++; rows > 1 {
 			b.WriteByte('\n')
 		}
-		for i := range s.ColumnCount() {
+		for i := range r.Len() {
 			if i > 0 {
 				b.WriteByte('|')
 			}
-			b.WriteString(s.ColumnText(i))
+			b.WriteString(r.Text(i))
 		}
 		if b.Len() > answerBytes {
-			return "the answer is longer than a megabyte: ask for a count(*) or a sum()", true, nil
+			return &query.Refusal{Reason: "the answer is longer than a megabyte: ask for a count(*) or a sum()"}
 		}
-	}
-	if err := s.Err(); err != nil {
-		return explain(err), true, ctx.Err()
-	}
-	return b.String(), false, nil
-}
-
-// explain is what SQLite says of a statement, without the names of its layers.
-func explain(err error) string {
-	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "sqlite3: "), "SQL logic error: ")
+		return nil
+	})
+	return b.String(), err
 }

@@ -39,12 +39,12 @@ func newBisect(env *Env) *cobra.Command {
 moment, and so the state to go back to, which is the one before. Ask for what went wrong,
 and not for more: whether a row is there, how many there are, whether a sum is right.
 
-States are restored one after the other to a scratch file in the directory for temporary
-files (TMPDIR), which needs room for the database, and asked there: first those just
-before the end, in steps that double, then by halving. It takes some twenty restores for
-a thousand transactions, forty for a million. What is read of an archive is kept there as
-well, and fetched once. That a table is not there is an answer too. If the answer went to
-and fro, it is one of the transactions that changed it to what it is.
+States are asked one after the other: first those just before the end, in steps that
+double, then by halving; some twenty for a thousand transactions, forty for a million.
+Each is read as pagetrail query reads it. What is read of an archive is kept in the
+directory for temporary files (TMPDIR), and fetched once. That a table is not there is an
+answer too. If the answer went to and fro, it is one of the transactions that changed it
+to what it is.
 
 ` + timeHelp + "\n\n" + trailHelp,
 		Args: between(2, 2, "a trail and a query, in quotes:"),
@@ -65,7 +65,7 @@ func (o *bisectOptions) run(ctx context.Context, env *Env) error {
 		return err
 	}
 	defer func() { _ = end() }() // it was only read
-	opt := &bisect.Options{}
+	opt := &bisect.Options{CacheBytes: viewBytes}
 	if o.since != "" {
 		if opt.From, err = bound(ctx, env, t.Trail, "--since", o.since); err != nil {
 			return err

@@ -101,7 +101,7 @@ the other way round.`,
 	root.SetHelpCommand(helpVerb())
 	root.AddCommand(
 		newLog(env), newShow(env), newStatus(env), newWindow(env), newPoints(env),
-		newBisect(env), newHydrate(env), newRewind(env), newFollow(env), newPromote(env), newHandover(env), newServe(env), newSend(env), newRecv(env),
+		newBisect(env), newQuery(env), newHydrate(env), newRewind(env), newFollow(env), newPromote(env), newHandover(env), newServe(env), newSend(env), newRecv(env),
 		newWatch(env), newVerify(env), newRepair(env), newShip(env), newRun(env), newExec(env), newCompact(env),
 		newDoctor(env), newEstimate(env), newDemo(env), newVersion(env),
 	)
