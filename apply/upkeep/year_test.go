@@ -31,7 +31,7 @@ import (
 func TestRandomYear(t *testing.T) {
 	length := 400 * day
 	if testing.Short() {
-		length = 50 * day
+		length = 25 * day
 	}
 	random, err := strconv.ParseUint(os.Getenv("PAGETRAIL_SEED"), 0, 64)
 	if err != nil {
