@@ -30,7 +30,6 @@ require (
 	golang.org/x/oauth2 v0.38.0 // journal/objstore/gcs: who asks
 )
 
-
 require (
 	cloud.google.com/go/compute/metadata v0.3.0 // indirect
 	filippo.io/hpke v0.4.0 // indirect
