@@ -51,6 +51,7 @@ func (h *visits) Pop() any {
 // step is a body to be applied, or if it has no pages, what page is from then on.
 type step struct {
 	body   diff.Body
+	kept   []diff.PageRef // its pages
 	page   uint32
 	is     []byte
 	unit   int32
@@ -194,17 +195,20 @@ func (s *sweep) body(b diff.Body, at visit, wanted []uint32) error {
 		return s.v.corrupt(s.v.units[at.unit].last, fmt.Errorf("pages %d are not in their body", wanted))
 	}
 	part := dec.AppendPart(diff.Body{}, keep, nil)
-	s.steps = append(s.steps, step{body: part, unit: at.unit, rec: at.rec, shared: kept > len(wanted)})
+	var pages []diff.PageRef // what is needed may be in units to be loaded, with the same decoder
+	for i, r := range refs {
+		if keep[i] {
+			pages = append(pages, r)
+		}
+	}
+	s.steps = append(s.steps, step{body: part, kept: pages, unit: at.unit, rec: at.rec, shared: kept > len(wanted)})
 	if s.bytes += part.Len(); s.bytes > s.v.cache.limit {
 		return errWhole
 	}
-	refs = slices.Clone(refs) // what is needed may be in units to be loaded
-	for i, r := range refs {
-		switch {
-		case !keep[i]:
-		case r.Full:
+	for _, r := range pages {
+		if r.Full {
 			delete(s.needed, r.No)
-		case !s.needed[r.No]:
+		} else if !s.needed[r.No] {
 			if err := s.need(r.No, at.unit, at.rec); err != nil {
 				return err
 			}
@@ -240,7 +244,10 @@ type content struct {
 // forward takes the steps, and returns what becomes of a page.
 func (s *sweep) forward(no uint32) ([]byte, error) {
 	v, size := s.v, s.v.plan.Tx.PageSize
-	pages := make(map[uint32]content)
+	pages, err := v.basePages(s.fromBase(no))
+	if err != nil {
+		return nil, err
+	}
 	var spare, olds, outs [][]byte
 	for _, t := range slices.Backward(s.steps) {
 		if t.is != nil {
@@ -250,28 +257,24 @@ func (s *sweep) forward(no uint32) ([]byte, error) {
 		if err := v.dec.Load(t.body, size); err != nil {
 			return nil, v.corrupt(v.units[t.unit].last, err)
 		}
-		refs := v.dec.Pages()
 		olds, outs = olds[:0], outs[:0]
-		for _, r := range refs {
-			var old []byte
-			if !r.Full {
-				var err error
-				if old, err = s.at(pages, r.No); err != nil {
-					return nil, err
-				}
-			}
+		for _, r := range t.kept {
 			var out []byte
 			if n := len(spare); n > 0 {
 				out, spare = spare[n-1], spare[:n-1]
 			} else {
 				out = make([]byte, size)
 			}
+			old := pages[r.No].b
+			if r.Full {
+				old = nil
+			}
 			olds, outs = append(olds, old), append(outs, out)
 		}
 		v.dec.Decode(outs, olds)
-		v.stats.Patches += uint64(len(refs))
-		v.work += int64(len(refs) * size)
-		for i, r := range refs {
+		v.stats.Patches += uint64(len(outs))
+		v.work += int64(len(outs) * size)
+		for i, r := range t.kept {
 			if c := pages[r.No]; c.owned {
 				spare = append(spare, c.b)
 			}
@@ -281,13 +284,29 @@ func (s *sweep) forward(no uint32) ([]byte, error) {
 			}
 		}
 	}
-	return s.at(pages, no)
+	return pages[no].b, nil
 }
 
-// at is a page as it is now on the way forward.
-func (s *sweep) at(pages map[uint32]content, no uint32) ([]byte, error) {
-	if c, ok := pages[no]; ok {
-		return c.b, nil
+// fromBase lists the pages that the steps, and no if there are none of it, begin with as they are in the base.
+func (s *sweep) fromBase(no uint32) (list []uint32) {
+	known := make(map[uint32]bool)
+	need := func(page uint32) {
+		if !known[page] {
+			list = append(list, page)
+		}
+		known[page] = true
 	}
-	return s.v.basePage(no)
+	for _, t := range slices.Backward(s.steps) {
+		if t.is != nil {
+			known[t.page] = true
+		}
+		for _, r := range t.kept {
+			if r.Full {
+				known[r.No] = true
+			}
+			need(r.No)
+		}
+	}
+	need(no)
+	return list
 }

@@ -186,41 +186,6 @@ func (v *View) readPage(ctx context.Context, no uint32, b []byte) error {
 	return nil
 }
 
-// basePage is a page where replaying begins. It is not to be changed.
-func (v *View) basePage(no uint32) ([]byte, error) {
-	if v.base == nil || no > v.plan.Base.PageCount || no == diff.LockPage(len(v.zero)) {
-		return v.zero, nil
-	}
-	i := v.base.BlockOf(no)
-	if i < 0 {
-		return nil, v.corrupt(v.start, fmt.Errorf("page %d is not in the base", no))
-	}
-	k := key{kind: kindBlock, a: int32(i)}
-	block, ok := v.cache.get(k)
-	if !ok {
-		first, pages, err := v.base.ReadBlock(i, nil)
-		if err != nil {
-			return nil, err
-		}
-		v.stats.Blocks++
-		v.work += int64(len(pages))
-		b := baseBlock{first, pages}
-		block = b
-		v.cache.put(k, b, len(pages))
-	}
-	b := block.(baseBlock)
-	off := int(no-b.first) * len(v.zero)
-	if no < b.first || off+len(v.zero) > len(b.pages) {
-		return nil, v.corrupt(v.start, fmt.Errorf("page %d is not where the base says", no))
-	}
-	return b.pages[off : off+len(v.zero)], nil
-}
-
-type baseBlock struct {
-	first uint32
-	pages []byte
-}
-
 // ReadAt reads as from the database file; it is an io.ReaderAt.
 func (v *View) ReadAt(b []byte, off int64) (int, error) {
 	return v.ReadAtContext(context.Background(), b, off)

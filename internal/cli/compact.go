@@ -167,7 +167,7 @@ func (o *compactOptions) holdOrRelease(ctx context.Context, env *Env, s objstore
 	if o.hold == "" {
 		return nil
 	}
-	t, err := openArchiveBy(ctx, env, o.url, false, nil)
+	t, err := openArchiveBy(ctx, env, o.url, archive.Options{}, nil)
 	if err != nil {
 		return err
 	}
@@ -252,7 +252,7 @@ func (o *compactOptions) tell(ctx context.Context, env *Env, done archive.Mainta
 			}
 		}
 	}
-	t, err := openArchiveBy(ctx, env, o.url, false, nil)
+	t, err := openArchiveBy(ctx, env, o.url, archive.Options{}, nil)
 	if err != nil {
 		return err
 	}

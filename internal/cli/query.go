@@ -79,7 +79,7 @@ func (o *queryOptions) run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	t, err := openTrail(ctx, env, o.trail)
+	t, err := openScattered(ctx, env, o.trail)
 	if err != nil {
 		return err
 	}

@@ -40,12 +40,12 @@ func storeName(raw string) string {
 // openArchive opens an archive for reading. The store has nothing to close; ctx ends what is under way.
 // As much is opened as can be read, as by openWhole.
 func openArchive(ctx context.Context, env *Env, raw string) (*openedTrail, error) {
-	return openArchiveBy(ctx, env, raw, true, nil)
+	return openArchiveBy(ctx, env, raw, archive.Options{Damaged: true}, nil)
 }
 
 // openSoundArchive is openArchive for whoever must have all that was shipped: damage of the end is an error, now and later.
 func openSoundArchive(ctx context.Context, env *Env, raw string) (*openedTrail, error) {
-	t, err := openArchiveBy(ctx, env, raw, false, nil)
+	t, err := openArchiveBy(ctx, env, raw, archive.Options{}, nil)
 	if err == nil && t.damage != nil {
 		_ = t.Close() // it was only read
 		return nil, t.damage
@@ -53,8 +53,8 @@ func openSoundArchive(ctx context.Context, env *Env, raw string) (*openedTrail, 
 	return t, err
 }
 
-// openArchiveBy opens an archive for reading; wrap, if it is not nil, is put around its store.
-func openArchiveBy(ctx context.Context, env *Env, raw string, damaged bool, wrap func(objstore.Store) objstore.Store) (*openedTrail, error) {
+// openArchiveBy opens an archive for reading, as o says but for its name; wrap, if it is not nil, is put around its store.
+func openArchiveBy(ctx context.Context, env *Env, raw string, o archive.Options, wrap func(objstore.Store) objstore.Store) (*openedTrail, error) {
 	meter, began := new(objstore.Meter), time.Now()
 	s, err := env.openStore(ctx, raw, func(s objstore.Store) objstore.Store {
 		if s = objstore.Metered(objstore.Retry(s, nil), meter); wrap != nil {
@@ -65,7 +65,8 @@ func openArchiveBy(ctx context.Context, env *Env, raw string, damaged bool, wrap
 	if err != nil {
 		return nil, err
 	}
-	r, err := archive.Open(ctx, objstore.ReadOnly(s), &archive.Options{Name: storeName(raw), Damaged: damaged})
+	o.Name = storeName(raw)
+	r, err := archive.Open(ctx, objstore.ReadOnly(s), &o)
 	if errors.Is(err, journal.ErrNotFound) && strings.HasPrefix(raw, "file:") && exists(filepath.Join(storeName(raw), "identity")) {
 		return nil, withHint(err, "it is a trail and no archive: leave file:// away")
 	}

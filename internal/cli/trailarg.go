@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/journal/archive"
 	"github.com/pagetrail/pagetrail/journal/objstore"
 )
 
@@ -24,15 +25,23 @@ func openTrail(ctx context.Context, env *Env, arg string) (*openedTrail, error) 
 	return openDir(arg, openWhole)
 }
 
-// openOften is openTrail for who reads the same parts of it again and again: those of an archive are fetched once. What
-// it keeps on disk is given up by end.
+// openScattered is openTrail for who reads pages here and there.
+func openScattered(ctx context.Context, env *Env, arg string) (*openedTrail, error) {
+	if isURL(arg) {
+		return openArchiveBy(ctx, env, arg, archive.Options{Damaged: true, Scattered: true}, nil)
+	}
+	return openTrail(ctx, env, arg)
+}
+
+// openOften is openScattered for who does so again and again: the same parts of an archive are fetched once. What it
+// keeps on disk is given up by end.
 func openOften(ctx context.Context, env *Env, arg string) (t *openedTrail, end func() error, err error) {
 	if !isURL(arg) {
 		t, err = openTrail(ctx, env, arg)
 		return t, func() error { return t.Close() }, err
 	}
 	var kept objstore.Store
-	t, err = openArchiveBy(ctx, env, arg, true, func(s objstore.Store) objstore.Store {
+	t, err = openArchiveBy(ctx, env, arg, archive.Options{Damaged: true, Scattered: true}, func(s objstore.Store) objstore.Store {
 		kept = objstore.Kept(s, "")
 		return kept
 	})

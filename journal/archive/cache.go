@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/pagetrail/pagetrail/journal/objstore"
@@ -12,12 +13,17 @@ import (
 // blockBytes is what is fetched at once: most batches are smaller, so that one request gets all of one.
 const blockBytes = 1 << 20
 
+// scatteredBytes is what is fetched at once of a base of which single pages are read: a block of it and a little more.
+const scatteredBytes = 128 << 10
+
 // cache holds pieces of objects. Safe for concurrent use; a piece that several want is fetched once.
 type cache struct {
 	store objstore.Bucket
 	ctx   context.Context // of all fetches: those who read files have none to give
 	limit int64
-	depth int64 // pieces that are fetched at once, ahead of those that are read one after the other; 0: none
+	depth int64 // pieces of blockBytes that are fetched at once, ahead of those that are read one after the other; 0: none
+
+	scattered bool // bases are read a page here and a page there
 
 	fetching sync.WaitGroup // of those fetched ahead
 
@@ -46,6 +52,14 @@ type block struct {
 	elem *list.Element // under the cache's mu
 	uses int           // under the cache's mu: those who wait for it or read it; its memory is theirs
 	gone bool          // under the cache's mu: let go
+}
+
+// piece is how large the pieces of an object are.
+func (c *cache) piece(key string) int64 {
+	if c.scattered && strings.HasSuffix(key, baseSuffix) {
+		return scatteredBytes
+	}
+	return blockBytes
 }
 
 // copy copies from piece no of an object, beginning at off, and returns how much, and the size of the whole.
@@ -127,21 +141,29 @@ func (c *cache) memory(n int64) []byte {
 // when the one before was read too: as many pieces with one request as may be ahead, and again when few are left. What was read a while ago makes room first,
 // since who reads in turn does not come back: so a base does not drive out the batches.
 func (c *cache) ahead(key string, no, size int64) {
-	if c.depth == 0 || no == 0 || !c.has(key, no-1) {
+	piece := c.piece(key)
+	few := blockBytes / piece // pieces that have to be read in turn before
+	depth := c.depth * few
+	if depth == 0 || no < few {
 		return
 	}
-	c.passed(key, no-max(c.depth/4, 3)) // several who share the reading may be some pieces apart
+	for before := no - few; before < no; before++ {
+		if !c.has(key, before) {
+			return
+		}
+	}
+	c.passed(key, no-max(depth/4, 3*few)) // several who share the reading may be some pieces apart
 	first := no
 	for c.has(key, first) {
 		first++
 	}
-	pieces := (size + blockBytes - 1) / blockBytes
-	if first > no+c.depth/4+1 || first >= pieces {
+	pieces := (size + piece - 1) / piece
+	if first > no+depth/4+1 || first >= pieces {
 		return
 	}
 	var run []*block
 	c.mu.Lock()
-	for no := first; no < min(first+c.depth, pieces); no++ {
+	for no := first; no < min(first+depth, pieces); no++ {
 		at := blockKey{key, no}
 		if c.blocks[at] != nil { // another reader's
 			break
@@ -168,7 +190,8 @@ func (c *cache) passed(key string, no int64) {
 // fetchRun fetches pieces that follow each other, and hands each out as it comes. Errors are those of all that are left.
 func (c *cache) fetchRun(run []*block) {
 	first := run[0].at
-	body, size, err := c.store.Get(c.ctx, first.key, first.no*blockBytes, int64(len(run))*blockBytes)
+	piece := c.piece(first.key)
+	body, size, err := c.store.Get(c.ctx, first.key, first.no*piece, int64(len(run))*piece)
 	for _, b := range run {
 		if err == nil {
 			b.size = size
@@ -219,7 +242,8 @@ func (c *cache) keep(b *block) {
 }
 
 func (c *cache) fetch(key string, no int64) ([]byte, int64, error) {
-	body, size, err := c.store.Get(c.ctx, key, no*blockBytes, blockBytes)
+	piece := c.piece(key)
+	body, size, err := c.store.Get(c.ctx, key, no*piece, piece)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -230,7 +254,8 @@ func (c *cache) fetch(key string, no int64) ([]byte, int64, error) {
 
 // read takes the piece that body is at, of an object of that size.
 func (c *cache) read(body io.Reader, at blockKey, size int64) ([]byte, error) {
-	data := c.memory(max(min(blockBytes, size-at.no*blockBytes), 0))
+	piece := c.piece(at.key)
+	data := c.memory(max(min(piece, size-at.no*piece), 0))
 	if _, err := io.ReadFull(body, data); err != nil {
 		return nil, &objstore.Error{Op: objstore.OpGet, Store: "archive", Key: at.key, Err: err}
 	}

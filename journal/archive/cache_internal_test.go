@@ -3,6 +3,7 @@ package archive
 import (
 	"bytes"
 	"errors"
+	"io"
 	"testing"
 
 	"github.com/pagetrail/pagetrail/journal/objstore"
@@ -59,5 +60,41 @@ func TestAheadInRuns(t *testing.T) {
 		if _, read := meter.Counts(); fails == 0 && read != int64(len(want)) {
 			t.Errorf("%d bytes were read of %d", read, len(want))
 		}
+	}
+}
+
+// TestScattered reads a base here and there, and then in turn: little is fetched, and then much at a time.
+func TestScattered(t *testing.T) {
+	const pieces = 200
+	key := "base/0000000000000001" + baseSuffix
+	want := make([]byte, pieces*scatteredBytes-5)
+	for i := range want {
+		want[i] = byte(i / 1000)
+	}
+	store, meter := new(mem.Store), &objstore.Meter{}
+	if err := store.Put(t.Context(), key, bytes.NewReader(want), int64(len(want))); err != nil {
+		t.Fatal(err)
+	}
+	c := &cache{store: objstore.Metered(store, meter), ctx: t.Context(), limit: int64(len(want)), depth: 4, scattered: true}
+	o := &object{cache: c, key: key, size: int64(len(want))}
+	got := make([]byte, 100_000)
+	for _, off := range []int64{17 * scatteredBytes, 18*scatteredBytes - 50_000, 90 * scatteredBytes} { // the second reaches over two pieces
+		if n, err := o.ReadAt(got, off); err != nil || !bytes.Equal(got[:n], want[off:off+int64(n)]) {
+			t.Fatal(n, err)
+		}
+	}
+	c.fetching.Wait()
+	if _, read := meter.Counts(); read != 3*scatteredBytes {
+		t.Errorf("%d bytes were fetched for three places", read)
+	}
+	for off := 0; off < len(want); off += len(got) {
+		n, err := o.ReadAt(got, int64(off))
+		if err != nil && !errors.Is(err, io.EOF) || !bytes.Equal(got[:n], want[off:off+n]) {
+			t.Fatal(off, n, err)
+		}
+	}
+	c.fetching.Wait()
+	if n, most := meter.Requests(), 3+8+pieces/32+4; n > int64(most) {
+		t.Errorf("%d requests for all of it, want %d at most", n, most)
 	}
 }

@@ -337,14 +337,14 @@ type object struct {
 }
 
 func (o *object) ReadAt(p []byte, off int64) (int, error) {
-	n := 0
+	n, piece := 0, o.cache.piece(o.key)
 	for n < len(p) {
 		at := off + int64(n)
 		if at >= o.size {
 			return n, io.EOF
 		}
-		o.cache.ahead(o.key, at/blockBytes, o.size)
-		m, size, err := o.cache.copy(p[n:], o.key, at/blockBytes, at%blockBytes)
+		o.cache.ahead(o.key, at/piece, o.size)
+		m, size, err := o.cache.copy(p[n:], o.key, at/piece, at%piece)
 		if err != nil {
 			return n, err
 		}

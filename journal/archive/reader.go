@@ -15,6 +15,9 @@ type Options struct {
 	Name string
 	// CacheBytes is the memory for pieces of objects; default 32 MiB. Pieces are of 1 MiB, and one is always kept.
 	CacheBytes int64
+	// Scattered says that single pages of bases will be read, as package asof does: they are fetched in pieces of 128 KiB,
+	// and ahead only after 1 MiB in turn.
+	Scattered bool
 	// Damaged opens an archive whose end is damaged as if it ended before the damage, which Reader.Lost then tells, and
 	// Verify returns. Without it, damage of the last object is an error of Open.
 	Damaged bool
@@ -62,7 +65,7 @@ func Open(ctx context.Context, s objstore.Store, o *Options) (*Reader, error) {
 func openHead(ctx context.Context, s objstore.Bucket, h Head, o *Options) (*Reader, error) {
 	opt := o.filled()
 	ctx, cancel := context.WithCancel(ctx)
-	f := &files{head: h, cache: cache{store: s, ctx: ctx, limit: opt.CacheBytes, depth: min(aheadPieces, opt.CacheBytes/(2*blockBytes))}}
+	f := &files{head: h, cache: cache{store: s, ctx: ctx, limit: opt.CacheBytes, depth: min(aheadPieces, opt.CacheBytes/(2*blockBytes)), scattered: opt.Scattered}}
 	r := &Reader{name: opt.Name, head: h, files: f, cancel: cancel}
 	var err error
 	if r.Trail, err = f.open(ctx, s, &opt); err != nil {
