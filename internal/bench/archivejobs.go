@@ -160,6 +160,11 @@ func shipJob(j *job) (_ map[string]float64, err error) {
 		if err != nil {
 			return nil, err
 		}
+		// The file was copied, so all of its pages are compared first. The writer is asked what it costs to be
+		// watched, not to be found: the time of that is the sidecar's, and the WAL would grow meanwhile.
+		if _, err := w.Step(); err != nil {
+			return nil, errors.Join(err, w.Close())
+		}
 		watched = make(chan error, 1)
 		go func() { watched <- watch(ctx, w) }()
 	}
