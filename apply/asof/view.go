@@ -64,7 +64,8 @@ type Stats struct {
 }
 
 // Open makes a View of target. The trail must stay open as long as the View is; what is appended to it meanwhile does not
-// disturb. The error is a *apply.RangeError when the trail cannot restore target, a *journal.Error when it is damaged.
+// disturb, but what is removed from it is missed. Of an archive's Trail less is fetched with archive.Options.Scattered. The
+// error is a *apply.RangeError when the trail cannot restore target, a *journal.Error when it is damaged.
 func Open(ctx context.Context, trail *journal.Trail, target apply.Target, o *Options) (*View, error) {
 	v := &View{trail: trail}
 	if o != nil {
