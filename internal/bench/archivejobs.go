@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/vfs/readervfs"
 
 	"github.com/pagetrail/pagetrail/apply"
+	"github.com/pagetrail/pagetrail/apply/asof"
 	"github.com/pagetrail/pagetrail/internal/pause"
 	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/archive"
@@ -236,4 +238,40 @@ func restoreJob(j *job) (_ map[string]float64, err error) {
 		"requests": float64(meter.Requests()), "lists": float64(calls[objstore.OpList].Requests), "bytes": float64(read),
 		"size": float64(result.Size),
 	}, err
+}
+
+// questionJob asks the archive for one row as it was in the middle of its transactions, and counts what that fetches.
+func questionJob(j *job) (_ map[string]float64, err error) {
+	meter, ctx := new(objstore.Meter), context.Background()
+	r, err := archive.Open(ctx, objstore.Metered(file.Open(j.To, nil), meter), &archive.Options{Scattered: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	last, err := r.Last()
+	if err != nil {
+		return nil, err
+	}
+	view, err := asof.Open(ctx, r.Trail, apply.AtTXID(last.TXID/2), nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, view.Close()) }()
+	reader := fmt.Sprintf("question-%d", last.TXID)
+	readervfs.Create(reader, view)
+	defer readervfs.Delete(reader)
+	c, err := sqlite3.Open("file:" + reader + "?vfs=reader&mode=ro")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	s, _, err := c.Prepare(fmt.Sprintf("SELECT body FROM oltp WHERE id=%d", j.N))
+	if err != nil {
+		return nil, err
+	}
+	if !s.Step() {
+		return nil, errors.Join(s.Err(), s.Close(), fmt.Errorf("no row %d", j.N))
+	}
+	_, read := meter.Counts()
+	return map[string]float64{"requests": float64(meter.Requests()), "bytes": float64(read)}, s.Close()
 }

@@ -33,6 +33,7 @@ var jobs = map[string]func(*job) (map[string]float64, error){
 	"adopt":    adoptJob,
 	"ship":     shipJob,
 	"restore":  restoreJob,
+	"question": questionJob,
 }
 
 // sqlJob opens the database, does the work and closes it.
