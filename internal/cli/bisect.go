@@ -65,6 +65,7 @@ func (o *bisectOptions) run(ctx context.Context, env *Env) error {
 		return err
 	}
 	defer func() { _ = end() }() // it was only read
+	roomForView()
 	opt := &bisect.Options{CacheBytes: viewBytes}
 	if o.since != "" {
 		if opt.From, err = bound(ctx, env, t.Trail, "--since", o.since); err != nil {

@@ -14,10 +14,20 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// memoryLimit is what the garbage collector is asked to stay within. No command needs as much at a
+// memoryLimit is what the garbage collector is asked to stay within. Few commands need as much at a
 // time; without a limit twice that would be garbage not yet collected, and a restore often has to run
 // on a machine that is short of memory already. GOMEMLIMIT sets another.
 const memoryLimit = 64 << 20
+
+// viewBytes is what a view of the past keeps in memory, and roomForView lets it: within memoryLimit little else would be
+// done than collecting garbage.
+const viewBytes = memoryLimit
+
+func roomForView() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(3 * memoryLimit)
+	}
+}
 
 // Main runs the process's command line and returns its exit code.
 func Main() int { return Process(SystemEnv(), os.Args[1:]) }

@@ -18,9 +18,6 @@ import (
 	"github.com/pagetrail/pagetrail/internal/ui"
 )
 
-// viewBytes is what a view keeps in memory: half of what a command may take.
-const viewBytes = memoryLimit / 2
-
 type queryOptions struct {
 	trail, query string
 	target       targetOptions
@@ -79,6 +76,7 @@ func (o *queryOptions) run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
+	roomForView()
 	t, err := openScattered(ctx, env, o.trail)
 	if err != nil {
 		return err
