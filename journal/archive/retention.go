@@ -3,6 +3,7 @@ package archive
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pagetrail/pagetrail/journal"
@@ -28,19 +29,33 @@ func (r Retention) Check() error {
 		name string
 	}{{r.All, "every transaction"}, {r.Minutes, "minutes"}, {r.Hours, "hours"}} {
 		if d.is < 0 {
-			return fmt.Errorf("%s kept for %v: want no less than nothing: %w", d.name, d.is, ErrRetention)
+			return fmt.Errorf("%s kept for %v: want no less than nothing: %w", d.name, span(d.is), ErrRetention)
 		}
 	}
 	if r.forever() {
 		return nil
 	}
 	if r.Minutes > 0 && r.Hours > 0 && r.Hours < r.Minutes {
-		return fmt.Errorf("hours kept for %v and minutes for %v: what is kept for longer is the coarser: %w", r.Hours, r.Minutes, ErrRetention)
+		return fmt.Errorf("hours kept for %v and minutes for %v: what is kept for longer is the coarser: %w", span(r.Hours), span(r.Minutes), ErrRetention)
 	}
 	if r.longest() < time.Minute {
-		return fmt.Errorf("nothing is kept for longer than %v, so nothing could be restored: %w", r.longest(), ErrRetention)
+		return fmt.Errorf("nothing is kept for longer than %v, so nothing could be restored: %w", span(r.longest()), ErrRetention)
 	}
 	return nil
+}
+
+// span writes a time as settings do: 30d, 12h, 1h30m.
+func span(d time.Duration) string {
+	if day := 24 * time.Hour; d != 0 && d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	text := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
 }
 
 func (r Retention) forever() bool { return r == Retention{} }
