@@ -13,6 +13,7 @@ require (
 	github.com/spf13/pflag v1.0.10 // internal/cli: the flags of cobra
 	github.com/zeebo/xxh3 v1.1.0 // the state checksum: diff
 	golang.org/x/crypto v0.57.0 // journal/objstore/encrypt: the cipher of age's blocks
+	golang.org/x/sync v0.23.0 // apply/asof: several reads at once, with the first error
 	golang.org/x/sys v0.49.0 // locks and syncs: internal/durable, apply/follow
 	golang.org/x/term v0.47.0 // internal/ui: the width of a terminal
 	pgregory.net/rapid v1.3.0 // tests: models
@@ -60,7 +61,6 @@ require (
 	go.shabbyrobe.org/gocovmerge v0.0.0-20230507111327-fa4f82cfbf4d // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/net v0.60.0 // indirect
-	golang.org/x/sync v0.23.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
 	golang.org/x/tools v0.50.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
