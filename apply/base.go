@@ -82,7 +82,7 @@ func (s *State) replaceByBase(ctx context.Context, c *change) error {
 		return corrupt(info.Name, tx.TXID, fmt.Errorf("base has %d pages of %d bytes, its transaction says %d of %d",
 			info.PageCount, info.PageSize, tx.PageCount, tx.PageSize))
 	}
-	if err := compare(tx, info.Sum); err != nil {
+	if err := CompareSum(tx, info.Sum); err != nil {
 		return err
 	}
 	if err := s.Load(ctx, base); err != nil {

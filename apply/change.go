@@ -207,7 +207,7 @@ func (s *State) finish(ctx context.Context, c *change) error {
 		return err
 	}
 	sum := s.sum.Add(c.delta)
-	if err := compare(&c.tx, sum); err != nil {
+	if err := CompareSum(&c.tx, sum); err != nil {
 		s.abandon(c, err)
 		return err
 	}
@@ -229,7 +229,7 @@ func (s *State) after() error {
 }
 
 // compare checks a state checksum against what a transaction says.
-func compare(tx *journal.Tx, got diff.Sum) error {
+func CompareSum(tx *journal.Tx, got diff.Sum) error {
 	switch {
 	case tx.SumKnown && tx.Sum != got:
 		return &MismatchError{TXID: tx.TXID, What: "transaction", Want: tx.Sum, Got: got}

@@ -256,7 +256,7 @@ func (s *State) carryOut(ctx context.Context, trail *journal.Trail, plan Plan, b
 		return Result{}, corrupt(trail.Dir(), tx.TXID, fmt.Errorf("%d pages of %d bytes, its index says %d of %d",
 			tx.PageCount, tx.PageSize, plan.Tx.PageCount, plan.Tx.PageSize))
 	}
-	if err := compare(&plan.Tx, tx.Sum); err != nil && plan.Tx.TXID != 0 {
+	if err := CompareSum(&plan.Tx, tx.Sum); err != nil && plan.Tx.TXID != 0 {
 		return Result{}, err
 	}
 	if plan.Tx.TXID == tx.TXID && tx.TXID != 0 {

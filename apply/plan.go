@@ -323,7 +323,7 @@ func (p *Plan) usable(ctx context.Context, trail *journal.Trail, b *journal.Base
 	case err != nil:
 		return false, err
 	}
-	return compare(&tx, b.Sum) == nil, nil
+	return CompareSum(&tx, b.Sum) == nil, nil
 }
 
 // replayed is how many bytes of segments lead from a transaction to the target.

@@ -261,6 +261,28 @@ func readDamaged(ctx context.Context, dir string, want image) error {
 	return nil
 }
 
+// TestViewVerifies has a transaction whose pages are others than its checksum says.
+func TestViewVerifies(t *testing.T) {
+	b, images := sample(t, 6)
+	next := b.state.clone()
+	next.pages[0] = filled(512, 1, 'x')
+	b.commitWith(next, journal.Tx{Sum: images[3].sum()})
+	b.close()
+	trail := openTrail(t, b.dir)
+	defer trail.Close()
+	for id := journal.TXID(1); id <= 7; id++ {
+		view, err := asof.Open(t.Context(), trail, apply.AtTXID(id), &asof.Options{WholeBytes: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = view.Verify(t.Context())
+		if _, other := errors.AsType[*apply.MismatchError](err); other != (id == 7) || !other && err != nil {
+			t.Errorf("transaction %d: %v", id, err)
+		}
+		view.Close()
+	}
+}
+
 // TestViewShared reads a view from several goroutines at once.
 func TestViewShared(t *testing.T) {
 	b, images := entangled(t, 32, 20)

@@ -47,16 +47,16 @@ func (v *View) basePages(list []uint32) (map[uint32]content, error) {
 				return v.take(b.(baseBlock), nos, pages, false)
 			}
 			mu.Unlock()
-			first, content, err := v.base.ReadBlock(i, nil)
+			first, block, err := v.base.ReadBlock(i, nil)
 			mu.Lock()
 			if err != nil {
 				return err
 			}
-			b := baseBlock{first, content}
+			b := baseBlock{first, block}
 			v.stats.Blocks++
-			v.work += int64(len(content))
+			v.work += int64(len(block))
 			if few {
-				v.cache.put(k, b, len(content))
+				v.cache.put(k, b, len(block))
 			}
 			return v.take(b, nos, pages, !few)
 		})

@@ -1,5 +1,5 @@
 // Package asof reads a database as it was, without restoring it: a question to last Tuesday costs the pages that it
-// touches, and not the whole database.
+// touches and those that they were made of, and not the whole database.
 //
 //	trail, err := journal.Open("app.db-pagetrail", nil) // or the Trail of an archive.Reader
 //	view, err := asof.Open(ctx, trail, apply.AtTXID(41203), nil)
@@ -21,8 +21,9 @@
 // applied on the way forward. So each patch is decoded once for a page, however entangled pages are.
 //
 // Where that is not worth it the database is restored as a whole, to a scratch file: when it is small, when a transaction is
-// so large that one page of it costs as much as all, when the page size changed on the way, when what is needed of one page does not fit in memory, and when so many pages were read that restoring would have
-// been as cheap. Nobody has to know; Stats says so.
+// so large that one page of it costs as much as all, when the page size changed on the way, when what is needed of one page
+// does not fit in memory, and when so many pages were read that restoring would have been as cheap. Nobody has to know;
+// Stats says so.
 //
 // # What is checked
 //

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"container/heap"
 	"context"
-	"fmt"
 	"math"
 	"slices"
 
@@ -48,15 +47,15 @@ func (h *visits) Pop() any {
 	return x
 }
 
-// step is a body to be applied, or if it has no pages, what page is from then on.
+// step is a body to be applied, or what a page is from then on.
 type step struct {
-	body   diff.Body
-	kept   []diff.PageRef // its pages
-	page   uint32
-	is     []byte
-	unit   int32
-	rec    int32
-	shared bool // it makes pages that nobody asked for, which the next reader may
+	body      diff.Body
+	kept      []diff.PageRef // its pages
+	unit, rec int32          // where it stands
+	shared    bool           // it makes pages that nobody asked for, which the next reader may
+
+	page uint32
+	is   []byte // not nil: there is no body
 }
 
 // page makes the content of a page at the moment of the view. It is not to be changed.
@@ -146,7 +145,7 @@ func (s *sweep) visit() error {
 	wanted := make(map[int32][]uint32) // by body
 	for _, page := range pages {
 		if page > rec.count {
-			s.begin(page, at, s.v.zero)
+			s.begin(page, s.v.zero)
 			continue
 		}
 		refs := l.of(page)
@@ -164,8 +163,8 @@ func (s *sweep) visit() error {
 }
 
 // begin says that a page begins with a content, and is needed no further back.
-func (s *sweep) begin(page uint32, at visit, is []byte) {
-	s.steps = append(s.steps, step{page: page, is: is, unit: at.unit, rec: at.rec})
+func (s *sweep) begin(page uint32, is []byte) {
+	s.steps = append(s.steps, step{page: page, is: is})
 	delete(s.needed, page)
 }
 
@@ -174,7 +173,7 @@ func (s *sweep) body(b diff.Body, at visit, wanted []uint32) error {
 	wanted = slices.DeleteFunc(wanted, func(page uint32) bool {
 		is, ok := s.v.cache.get(key{kindVersion, at.unit, at.rec, page})
 		if ok {
-			s.begin(page, at, is.([]byte))
+			s.begin(page, is.([]byte))
 		}
 		return ok
 	})
@@ -191,9 +190,6 @@ func (s *sweep) body(b diff.Body, at visit, wanted []uint32) error {
 		_, keep[i] = slices.BinarySearch(wanted, r.No)
 	}
 	kept := withSources(keep, dec.Copies())
-	if len(wanted) > kept {
-		return s.v.corrupt(s.v.units[at.unit].last, fmt.Errorf("pages %d are not in their body", wanted))
-	}
 	part := dec.AppendPart(diff.Body{}, keep, nil)
 	var pages []diff.PageRef // what is needed may be in units to be loaded, with the same decoder
 	for i, r := range refs {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -140,11 +141,11 @@ func targetOf(params url.Values) (target apply.Target, err error) {
 		given++
 		switch name {
 		case "txid":
-			var id journal.TXID
-			if _, err = fmt.Sscanf(s+"\n", "%d\n", &id); err != nil {
+			id, err := strconv.ParseUint(s, 10, 63)
+			if err != nil {
 				return target, fmt.Errorf("txid=%s is not a transaction number", s)
 			}
-			target = apply.AtTXID(id)
+			target = apply.AtTXID(journal.TXID(id))
 		case "at":
 			at, err := time.Parse(time.RFC3339Nano, s)
 			if err != nil {

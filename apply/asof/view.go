@@ -237,15 +237,10 @@ func (v *View) Verify(ctx context.Context) error {
 		}
 		sum = sum.Add(diff.PageSum(no, b))
 	}
-	switch {
-	case tx.TXID == 0:
+	if tx.TXID == 0 {
 		return nil
-	case tx.SumKnown && tx.Sum != sum:
-		return &apply.MismatchError{TXID: tx.TXID, What: "transaction", Want: tx.Sum, Got: sum}
-	case !tx.SumKnown && tx.SumCut != sum.Cut():
-		return &apply.MismatchError{TXID: tx.TXID, What: "transaction", Want: diff.Sum{Lo: uint64(tx.SumCut)}, Got: sum, Cut: true}
 	}
-	return nil
+	return apply.CompareSum(&tx, sum)
 }
 
 // Close gives up the View, but not the trail.
