@@ -126,7 +126,7 @@ var rooms = []room{
 	{path: "internal/conformance/...", may: public, why: "other people's suites use what a user has"},
 	{path: "internal/conformance", may: public, why: "other people's suites use what a user has"},
 	{path: "internal/bench/...", may: public, why: "benchmarks measure what a user has"},
-	{path: "internal/bench", may: append([]string{"internal/pause"}, public...), why: "benchmarks measure what a user has"},
+	{path: "internal/bench", may: append([]string{"internal/pause", "internal/query"}, public...), why: "benchmarks measure what a user has"},
 	{path: "internal/crashtest/...", may: append([]string{"internal/crashfs", "internal/durable"}, public...), why: "power cuts and faults befall what a user has, on a simulated disk"},
 	{path: "internal/crashtest", may: append([]string{"internal/crashfs", "internal/durable"}, public...), why: "power cuts and faults befall what a user has, on a simulated disk"},
 	{path: "internal/soak/...", may: public, why: "soaks run what a user has"},

@@ -11,11 +11,11 @@ import (
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
-	"github.com/ncruces/go-sqlite3/vfs/readervfs"
 
 	"github.com/pagetrail/pagetrail/apply"
 	"github.com/pagetrail/pagetrail/apply/asof"
 	"github.com/pagetrail/pagetrail/internal/pause"
+	"github.com/pagetrail/pagetrail/internal/query"
 	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/archive"
 	"github.com/pagetrail/pagetrail/journal/objstore"
@@ -257,21 +257,12 @@ func questionJob(j *job) (_ map[string]float64, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
-	reader := fmt.Sprintf("question-%d", last.TXID)
-	readervfs.Create(reader, view)
-	defer readervfs.Delete(reader)
-	c, err := sqlite3.Open("file:" + reader + "?vfs=reader&mode=ro")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	s, _, err := c.Prepare(fmt.Sprintf("SELECT body FROM oltp WHERE id=%d", j.N))
-	if err != nil {
-		return nil, err
-	}
-	if !s.Step() {
-		return nil, errors.Join(s.Err(), s.Close(), fmt.Errorf("no row %d", j.N))
+	rows := 0
+	err = query.Ask(ctx, view, fmt.Sprintf("SELECT body FROM oltp WHERE id=%d", j.N), func([]string) error { return nil },
+		func(query.Row) error { rows++; return nil })
+	if err == nil && rows != 1 {
+		err = fmt.Errorf("%d rows %d", rows, j.N)
 	}
 	_, read := meter.Counts()
-	return map[string]float64{"requests": float64(meter.Requests()), "bytes": float64(read)}, s.Close()
+	return map[string]float64{"requests": float64(meter.Requests()), "bytes": float64(read)}, err
 }

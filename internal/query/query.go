@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync/atomic"
 
@@ -102,15 +103,10 @@ func (r *reader) Size() (int64, error) { return r.view.Size() }
 
 func (r *reader) ReadAt(b []byte, off int64) (int, error) {
 	n, err := r.view.ReadAtContext(r.ctx, b, off)
-	if err != nil && n < len(b) && off+int64(n) < r.size() && r.err == nil {
+	if err != nil && err != io.EOF && r.err == nil {
 		r.err = err
 	}
 	return n, err
-}
-
-func (r *reader) size() int64 {
-	n, _ := r.view.Size()
-	return n
 }
 
 // because is why SQLite failed.

@@ -138,7 +138,7 @@ func (c *cache) memory(n int64) []byte {
 }
 
 // ahead is told of a piece of an object of that size that is about to be read, and fetches it and what comes after it
-// when the one before was read too: as many pieces with one request as may be ahead, and again when few are left. What was read a while ago makes room first,
+// when those before were read too, of blockBytes together: as many pieces with one request as may be ahead, and again when few are left. What was read a while ago makes room first,
 // since who reads in turn does not come back: so a base does not drive out the batches.
 func (c *cache) ahead(key string, no, size int64) {
 	piece := c.piece(key)
