@@ -87,13 +87,18 @@ func between(least, most int, question string) cobra.PositionalArgs {
 	}
 }
 
-// oneTrail wants exactly one argument and says which.
-func oneTrail(cmd *cobra.Command, args []string) error {
-	switch {
-	case len(args) == 0:
+// someTrails wants arguments and says which.
+func someTrails(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
 		return &hintError{usagef("which trail? %s", cmd.UseLine()), neighbours(".", "see: "+cmd.CommandPath()+" --help")}
-	case len(args) > 1:
-		return &hintError{usagef("one argument is enough, and there are %d: %s", len(args), strings.Join(args, " ")), "see: " + cmd.CommandPath() + " --help"}
 	}
 	return nil
+}
+
+// oneTrail wants exactly one argument and says which.
+func oneTrail(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return &hintError{usagef("one argument is enough, and there are %d: %s", len(args), strings.Join(args, " ")), "see: " + cmd.CommandPath() + " --help"}
+	}
+	return someTrails(cmd, args)
 }

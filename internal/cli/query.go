@@ -45,9 +45,10 @@ transaction, a time or a restore point; without any of these, as it was last. Pr
 that use the database are not disturbed, and nothing is written.
 
 The pages that the query touches, and those that they were made of, are read from the
-nearest base and the patches since: of an archive only those parts are fetched. A small database is restored to a scratch file
-instead, and so is one of which a query has read so much that this would have cost no
-more; that needs room in the directory for temporary files (TMPDIR).
+nearest base and the patches since: of an archive only those parts are fetched. A small
+database is restored to a scratch file instead, and so is one of which a query has read
+so much that this would have cost no more; that needs room in the directory for temporary
+files (TMPDIR).
 
 Every block that is read is checked by its checksum. The checksum of the whole database
 is compared only when it is restored: for evidence use pagetrail hydrate.

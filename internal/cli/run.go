@@ -38,9 +38,9 @@ func newRun(env *Env) *cobra.Command {
 			"curl -s 127.0.0.1:9180/status | jq                   # how it is doing",
 		),
 		Long: `Ship the trails of any number of databases to object storage, and capture databases
-whose programs do not use the VFS. The configuration names them, one by one or by
-pattern; those that come and go are found and let go while it runs. An example with
-every setting is cmd/pagetrail/pagetrail.example.yaml in the source.
+whose programs do not use the VFS. The configuration names them, one by one, by pattern
+or by directory; those that come and go are found and let go while it runs. An example
+with every setting is cmd/pagetrail/pagetrail.example.yaml in the source.
 
 SIGHUP reads the configuration again; one with a mistake is refused, and the old one
 stays. What it listens on, its log, keys, and the times and numbers that are not of one
@@ -98,7 +98,7 @@ func owns(c *config.Config) (urls []string) {
 func sources(c *config.Config) []sidecar.Source {
 	var out []sidecar.Source
 	for _, d := range c.Databases {
-		src := sidecar.Source{Path: d.Path, Glob: d.Glob, Trail: d.Trail, Capture: d.Capture, Keep: c.Keep, To: c.To, Key: d.Key}
+		src := sidecar.Source{Path: d.Path, Glob: d.Glob, Dir: d.Dir, Trail: d.Trail, Capture: d.Capture, Keep: c.Keep, To: c.To, Key: d.Key}
 		if d.Keep != nil {
 			src.Keep = *d.Keep
 		}

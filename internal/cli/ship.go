@@ -21,7 +21,8 @@ import (
 )
 
 type shipOptions struct {
-	trail    string
+	args     []string
+	trail    string // the first of args
 	to       string
 	name     string
 	once     bool
@@ -29,27 +30,30 @@ type shipOptions struct {
 	mend     bool
 	json     bool
 	interval time.Duration
+	grace    time.Duration
 }
 
 func (o *shipOptions) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.to, "to", "", "the archive's `URL`: s3://, azure://, gs:// or file:///DIR; one for each database")
+	f.StringVar(&o.to, "to", "", "the archive's `URL`: s3://, azure://, gs:// or file:///DIR; of several, each is at its name below it")
 	f.BoolVar(&o.once, "once", false, "ship what there is, and end")
 	f.BoolVar(&o.capture, "capture", false, "DB's programs do not use the VFS: record what they commit")
 	f.BoolVar(&o.mend, "mend", false, "look at every object of the archive first, and send again what is gone")
 	lengthVar(f, &o.interval, "interval", time.Second, "how `LONG` a transaction waits for others to share its batch")
+	lengthVar(f, &o.grace, "grace", 30*time.Second, "how `LONG` is shipped on after SIGTERM or SIGINT")
 	f.StringVar(&o.name, "name", "", "`NAME` of this writer, for whoever finds the archive held (default machine and process)")
-	f.BoolVar(&o.json, "json", false, "say at the end what was shipped as one JSON object on stdout")
+	f.BoolVar(&o.json, "json", false, "say at the end what was shipped as one JSON object on stdout, of several databases one a line")
 }
 
 func newShip(env *Env) *cobra.Command {
 	o := &shipOptions{}
 	cmd := &cobra.Command{
-		Use:   "ship TRAIL|DB --to URL [FLAG]...",
-		Short: "Copy a trail to object storage as it grows",
+		Use:   "ship TRAIL|DB|DIR... --to URL [FLAG]...",
+		Short: "Copy trails to object storage as they grow",
 		Example: examples(
 			"pagetrail ship app.db --to s3://backups/app?region=eu-central-1   # until stopped",
 			"pagetrail ship app.db --to file:///mnt/backup/app --once   # what there is, from cron",
 			"pagetrail ship app.db --to s3://backups/app --capture   # of a program in any language",
+			"pagetrail ship /srv/tenants --to s3://backups/tenants   # all databases below it",
 			"pagetrail ship app.db --to s3://backups/app --encrypt-to age1ql3... --identity key.txt",
 			"pagetrail hydrate s3://backups/app -o app.db --at 14:05   # the way back, anywhere",
 		),
@@ -57,6 +61,17 @@ func newShip(env *Env) *cobra.Command {
 long as it runs: it may be stopped, killed or cut off from the network at any time,
 and goes on where the archive ends. Programs that commit never wait for it. While
 nothing is committed nothing is requested.
+
+SIGTERM and SIGINT end it: it ships what there is, for at most the time --grace. It ends
+with code 0 when everything was shipped, and with 12 when not; nothing is lost then, what
+was not shipped is in the trail and goes out the next time. A second signal ends it at
+once.
+
+Several databases, or a directory of them, are shipped to archives of their own below the
+URL: a database at its name, one in DIR at its path there (of what no store takes in names
+each byte is written =XX). In DIR and all below it those are meant that have a trail, or
+with --capture all files that are databases; new ones are found while it runs. One that
+cannot be shipped stops no other. More settings, metrics and a status: pagetrail run.
 
 With --capture what programs commit without the VFS is recorded first. The database must
 be in WAL mode then, and each commit is a transaction of the trail; with --once it may be
@@ -77,7 +92,21 @@ histories never share an archive, and none begins inside the prefix of another. 
 of a replica is shipped to a prefix of its own; the archive of its primary it claims only
 once it was promoted.
 
-URL parameters of s3: region, endpoint (https://HOST of another service than Amazon's)
+` + archiveURLHelp,
+		Args: someTrails,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.args, o.trail = args, args[0]
+			return o.run(cmd.Context(), env)
+		},
+		ValidArgsFunction: completeTrail(nil),
+		Annotations:       codes(Damaged, Gap, Nothing, Locked, Unshipped),
+	}
+	o.addFlags(cmd.Flags())
+	return cmd
+}
+
+// archiveURLHelp says how a place is named, and how it is encrypted.
+const archiveURLHelp = `URL parameters of s3: region, endpoint (https://HOST of another service than Amazon's)
 and path-style=true. Credentials come from AWS_ACCESS_KEY_ID and its companions, the
 shared credentials file, or the machine's role. azure://ACCOUNT/CONTAINER/PREFIX is
 Azure Blob Storage, with AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN, or the identity of
@@ -90,30 +119,22 @@ again: nothing that is kept in the store does. Names and sizes of objects stay v
 and so about when and how much was written. --identity key.txt is what hydrate, log,
 verify, compact and all that read the archive need, and ship too unless the archive is
 new: it looks first where it ends. Keep a copy of key.txt apart from this machine. An
-archive is encrypted from its first object on, or never.`,
-		Args: oneTrail,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			o.trail = args[0]
-			return o.run(cmd.Context(), env)
-		},
-		ValidArgsFunction: completeTrail(nil),
-		Annotations:       codes(Damaged, Gap, Nothing, Locked),
-	}
-	o.addFlags(cmd.Flags())
-	return cmd
-}
+archive is encrypted from its first object on, or never.`
 
 // check refuses a command that was written wrongly.
 func (o *shipOptions) check() error {
 	switch {
 	case o.to == "":
-		return &hintError{usagef("where to? --to URL is missing"), "try: pagetrail ship " + o.trail + " --to file:///DIR"}
+		return &hintError{usagef("where to? --to URL is missing"), "try: pagetrail ship " + strings.Join(o.args, " ") + " --to file:///DIR"}
 	case !isURL(o.to):
 		return &hintError{usagef("--to %s is not a URL", o.to), "for a directory write file://" + absolute(o.to)}
-	case isURL(o.trail):
-		return usagef("%s is an archive; what is shipped is a trail", o.trail)
 	case o.interval <= 0:
 		return usagef("--interval %v: want more than nothing", o.interval)
+	}
+	for _, arg := range o.args {
+		if isURL(arg) {
+			return usagef("%s is an archive; what is shipped is a trail", arg)
+		}
 	}
 	return nil
 }
@@ -121,6 +142,9 @@ func (o *shipOptions) check() error {
 func (o *shipOptions) run(ctx context.Context, env *Env) error {
 	if err := o.check(); err != nil {
 		return err
+	}
+	if o.many() {
+		return o.runMany(ctx, env)
 	}
 	if o.capture {
 		if err := o.settle(ctx); err != nil {
@@ -142,14 +166,14 @@ func (o *shipOptions) run(ctx context.Context, env *Env) error {
 	var result ship.Result
 	run := func(ctx context.Context) (err error) {
 		result, err = ship.Run(ctx, dir, &ship.Options{
-			Store: s, Archive: storeName(o.to), Name: o.name, Once: o.once, Mend: o.mend, Interval: o.interval,
+			Store: s, Archive: storeName(o.to), Name: o.name, Once: o.once, Mend: o.mend, Grace: o.grace, Interval: o.interval,
 			Replica: func() bool { return replica.Is(databaseOf(dir)) },
 			Sync:    func(context.Context) error { return syncPrimary(durable.OS, dir) }, Events: o.events(env),
 		})
 		return err
 	}
 	if o.capture && !o.once {
-		err = o.captured(ctx, run)
+		err = o.watching(ctx, run)
 	} else {
 		err = run(ctx)
 	}
@@ -161,6 +185,9 @@ func (o *shipOptions) run(ctx context.Context, env *Env) error {
 	place, placed := errors.AsType[*journal.Error](err)
 	if o.mend && placed && errors.Is(err, journal.ErrCorrupt) && strings.HasPrefix(place.Path, storeName(o.to)) {
 		return withHint(err, "move the object out of the archive, and run this again: what is gone is sent anew")
+	}
+	if errors.Is(err, ship.ErrUnshipped) {
+		return withHint(kindf(errUnshipped, "%v", err), "they are in %s, and go out the next time", dir)
 	}
 	if err != nil {
 		return archiveHint(err, o.to)

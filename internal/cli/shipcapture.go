@@ -14,36 +14,47 @@ import (
 // settle has the trail of a database whose programs do not use the VFS take in what they have committed so far; the first
 // time it makes the trail.
 func (o *shipOptions) settle(ctx context.Context) error {
-	info, err := os.Stat(o.trail)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return kindf(journal.ErrNotFound, "%s is not there", o.trail)
-	case err != nil:
+	if err := captured(o.trail); err != nil {
 		return err
-	case info.IsDir():
-		return &hintError{usagef("%s is a trail; what is captured is a database", o.trail), "name the database"}
-	case replica.Is(o.trail):
-		return usagef("%s is a replica: its follower keeps its trail", o.trail)
 	}
 	return vfs.Settle(ctx, o.trail)
 }
 
-// captured runs fn while what programs commit without the VFS is recorded, and returns the error of whichever ends first.
-func (o *shipOptions) captured(ctx context.Context, fn func(context.Context) error) error {
-	shipping, stop := context.WithCancelCause(ctx)
-	watched := make(chan error, 1)
+// captured is the error of an argument that is no database whose commits may be recorded here.
+func captured(arg string) error {
+	info, err := os.Stat(arg)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return kindf(journal.ErrNotFound, "%s is not there", arg)
+	case err != nil:
+		return err
+	case info.IsDir():
+		return &hintError{usagef("%s is a trail; what is captured is a database", arg), "name the database"}
+	case replica.Is(arg):
+		return usagef("%s is a replica: its follower keeps its trail", arg)
+	}
+	return nil
+}
+
+// watching runs ship while what programs commit without the VFS is recorded, and returns the error of whichever ends first.
+// When ctx ends the recording does, with what is left, and only then ship is told.
+func (o *shipOptions) watching(ctx context.Context, ship func(context.Context) error) error {
+	watched, end := context.WithCancel(ctx)
+	defer end()
+	shipping, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	over := make(chan error, 1)
 	go func() {
-		err := vfs.Watch(shipping, o.trail, nil)
+		err := vfs.Watch(watched, o.trail, nil)
 		stop(err)
-		watched <- err
+		over <- err
 	}()
-	err := fn(shipping)
-	stop(nil)
-	failed := <-watched
+	err := ship(shipping)
+	end()
+	failed := <-over
 	switch {
 	case errors.Is(failed, vfs.ErrNotWAL):
 		return &hintError{failed, "until then, from cron: " + commandLine("ship", o.trail, "--to", o.to, "--capture", "--once")}
-	case failed != nil && !errors.Is(failed, context.Cause(shipping)):
+	case failed != nil && !errors.Is(failed, context.Canceled):
 		return errors.Join(failed, err)
 	}
 	return err

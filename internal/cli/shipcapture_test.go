@@ -17,7 +17,8 @@ import (
 	"github.com/pagetrail/pagetrail/internal/cli"
 )
 
-// What a program without the VFS commits is shipped as it goes, each commit a transaction.
+// What a program without the VFS commits is shipped as it goes, each commit a transaction; also what it commits just before
+// shipping is told to end.
 func TestShipCaptures(t *testing.T) {
 	dir := t.TempDir()
 	db, url := filepath.Join(dir, "app.db"), "file://"+filepath.ToSlash(filepath.Join(dir, "store"))
@@ -60,13 +61,14 @@ func TestShipCaptures(t *testing.T) {
 			t.Fatalf("after a minute the archive has\n%s", out)
 		}
 	}
+	exec("INSERT INTO t VALUES(1000)")
 	cancel()
-	if code := <-ended; code != cli.Interrupted {
+	if code := <-ended; code != cli.Done {
 		t.Errorf("code %d: %s", code, errs.String())
 	}
 	was := filepath.Join(dir, "was.db")
 	wanted(t, cli.Done, "", "hydrate", url, "-o", was)
-	if got := rows(t, was, "SELECT count(*)||','||sum(a) FROM t"); got != "20,190" {
+	if got := rows(t, was, "SELECT count(*)||','||sum(a) FROM t"); got != "21,1190" {
 		t.Errorf("the archive has %s", got)
 	}
 }

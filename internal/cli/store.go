@@ -70,10 +70,26 @@ func openArchiveBy(ctx context.Context, env *Env, raw string, o archive.Options,
 	if errors.Is(err, journal.ErrNotFound) && strings.HasPrefix(raw, "file:") && exists(filepath.Join(storeName(raw), "identity")) {
 		return nil, withHint(err, "it is a trail and no archive: leave file:// away")
 	}
+	if errors.Is(err, journal.ErrNotFound) {
+		return nil, withHint(err, "%s", archivesBelow(ctx, s))
+	}
 	if err != nil {
 		return nil, archiveHint(err, raw)
 	}
 	return &openedTrail{Trail: r.Trail, damage: archiveHint(r.Lost(), raw), meter: meter, began: began}, nil
+}
+
+// archivesBelow names archives below a place that is none, as ship of a directory and run make them.
+func archivesBelow(ctx context.Context, s objstore.Store) string {
+	const most = 5
+	list, err := archive.Below(ctx, s, most+1)
+	if len(list) > most {
+		list[most] = "…"
+	}
+	if err != nil || len(list) == 0 {
+		return "look at the prefix, or begin an archive with pagetrail ship"
+	}
+	return "archives there: " + strings.Join(list, ", ")
 }
 
 // archiveHint says what to do about objects that are damaged, which is not what is done about files: nothing in an

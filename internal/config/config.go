@@ -36,11 +36,12 @@ type Config struct {
 	EncryptTo, Identity []string
 }
 
-// Database is an entry of databases: one, or all that a pattern matches.
+// Database is an entry of databases: one, all that a pattern matches, or all in a directory.
 type Database struct {
 	Line    int    // in the file
 	Path    string // of one, absolute
 	Glob    string // or a pattern for many, absolute
+	Dir     string // or a directory, absolute, for all below it
 	Name    string // below Config.To; default the path
 	To      string // URL of the archive itself, instead of Name
 	Trail   string // directory of the trail; default the path and "-pagetrail"
@@ -126,7 +127,7 @@ func (p *parser) config(c *Config, root *yaml.Node) {
 		return
 	}
 	if len(c.Databases) == 0 {
-		p.fail(root, "there are no databases", "databases: is a list of path: or glob: entries")
+		p.fail(root, "there are no databases", "databases: is a list of path:, glob: or dir: entries")
 	}
 	for _, d := range c.Databases {
 		if c.To == "" && d.To == "" {
@@ -146,6 +147,7 @@ func (p *parser) database(n *yaml.Node) Database {
 	p.mapping(n, map[string]func(*yaml.Node){
 		"path":    p.text(&d.Path),
 		"glob":    p.text(&d.Glob),
+		"dir":     p.text(&d.Dir),
 		"name":    p.text(&d.Name),
 		"to":      p.text(&d.To),
 		"trail":   p.text(&d.Trail),
@@ -155,11 +157,17 @@ func (p *parser) database(n *yaml.Node) Database {
 			d.Keep = &keep
 		},
 	})
+	which := 0
+	for _, name := range []string{d.Path, d.Glob, d.Dir} {
+		if name != "" {
+			which++
+		}
+	}
 	switch {
-	case (d.Path == "") == (d.Glob == ""):
-		p.fail(n, "a database has either path: or glob:", "")
-	case d.Glob != "" && (d.Name != "" || d.To != "" || d.Trail != ""):
-		p.fail(n, "name:, to: and trail: are of one database, and glob: may be many", "give those a path: entry before the glob:")
+	case which != 1:
+		p.fail(n, "a database has one of path:, glob: and dir:", "")
+	case d.Path == "" && (d.Name != "" || d.To != "" || d.Trail != ""):
+		p.fail(n, "name:, to: and trail: are of one database, and glob: or dir: may be many", "give those a path: entry before this one")
 	case d.Name != "" && d.To != "":
 		p.fail(n, "either name: (below the file's to:) or to: (a URL of its own)", "")
 	}
@@ -174,7 +182,7 @@ func (p *parser) database(n *yaml.Node) Database {
 	if _, err := filepath.Match(d.Glob, ""); err != nil {
 		p.fail(n, "glob: "+err.Error(), "")
 	}
-	for _, name := range []*string{&d.Path, &d.Glob, &d.Trail} {
+	for _, name := range []*string{&d.Path, &d.Glob, &d.Dir, &d.Trail} {
 		p.absolute(n, name)
 	}
 	return d

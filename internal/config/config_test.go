@@ -23,7 +23,7 @@ func TestExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.To != "s3://backups/sqlite?region=eu-central-1" || c.Keep != 7*24*time.Hour || c.Batch != 1<<20 || len(c.Databases) != 3 || !c.Databases[2].Capture {
+	if c.To != "s3://backups/sqlite?region=eu-central-1" || c.Keep != 7*24*time.Hour || c.Batch != 1<<20 || len(c.Databases) != 4 || !c.Databases[2].Capture {
 		t.Errorf("%+v", c)
 	}
 	data, err := os.ReadFile(path)
@@ -32,7 +32,7 @@ func TestExample(t *testing.T) {
 	}
 	for _, key := range []string{
 		"to", "listen", "log", "format", "level", "grace", "keep", "interval", "batch", "workers", "scan", "look", "rest",
-		"databases", "path", "glob", "name", "trail", "capture",
+		"databases", "path", "glob", "dir", "name", "trail", "capture",
 		"encrypt-to", "identity",
 	} {
 		if !strings.Contains(string(data), key+":") {
@@ -65,8 +65,10 @@ func TestMistakes(t *testing.T) {
 		"to: file:///b":                                "x.yaml:1: there are no databases",
 		"databases: [{path: a}]":                       "x.yaml:1: where to?",
 		"to: x\ndatabases: {path: a}":                  "x.yaml:2: want a list here",
-		"to: x\ndatabases: [{name: a}]":                "x.yaml:2: a database has either path: or glob:",
+		"to: x\ndatabases: [{name: a}]":                "x.yaml:2: a database has one of path:, glob: and dir:",
 		"to: x\ndatabases:\n- glob: a\n  name: b":      "x.yaml:3: name:, to: and trail: are of one database",
+		"to: x\ndatabases: [{path: a, dir: b}]":        "x.yaml:2: a database has one of path:, glob: and dir:",
+		"to: x\ndatabases:\n- dir: a\n  to: b":         "x.yaml:3: name:, to: and trail: are of one database",
 		"to: x\ndatabases:\n- glob: '[a'":              "x.yaml:3: glob: syntax error",
 		"to: x\ndatabases:\n- path: '*.db'":            `x.yaml:3: path: is of one database, and "*.db" is a pattern; write glob: for many`,
 		"to: x\ndatabases:\n- path: a\n  name: a b":    `x.yaml:3: name: "a b" cannot be the name of an archive`,
@@ -81,11 +83,11 @@ func TestMistakes(t *testing.T) {
 }
 
 func TestValues(t *testing.T) {
-	c, err := config.Parse("/etc/x.yaml", []byte("to: s3://${BUCKET}/a$$b${NO:-}/${EMPTY:-e}\nbatch: 4MB\nkeep: 90d\ndatabases:\n- path: a.db\n  keep: 0s\n- glob: /srv/*.db\n"), env)
+	c, err := config.Parse("/etc/x.yaml", []byte("to: s3://${BUCKET}/a$$b${NO:-}/${EMPTY:-e}\nbatch: 4MB\nkeep: 90d\ndatabases:\n- path: a.db\n  keep: 0s\n- glob: /srv/*.db\n- dir: tenants\n"), env)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.To != "s3://backups/a$b/e" || c.Batch != 4e6 || c.Keep != 90*24*time.Hour || c.Databases[0].Path != "/etc/a.db" || *c.Databases[0].Keep != 0 || c.Databases[1].Keep != nil {
+	if c.To != "s3://backups/a$b/e" || c.Batch != 4e6 || c.Keep != 90*24*time.Hour || c.Databases[0].Path != "/etc/a.db" || *c.Databases[0].Keep != 0 || c.Databases[1].Keep != nil || c.Databases[2].Dir != "/etc/tenants" {
 		t.Errorf("%+v", c)
 	}
 	for path, want := range map[string]string{

@@ -10,17 +10,14 @@ import (
 	"github.com/pagetrail/pagetrail/vfs"
 )
 
-// drain ships what there is, for at most Options.Grace.
-func (s *Sidecar) drain(ctx context.Context, stop context.CancelFunc) error {
-	s.log.Info("ending: shipping what there is", "grace", s.opt.Grace)
+// drain records and ships what there is, until ctx ends, which has what the workers are at interrupted.
+func (s *Sidecar) drain(ctx context.Context, interrupt func()) error {
 	if !s.ready.Load() { // it was ended before the databases were looked for
 		s.find()
 	}
-	graced, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opt.Grace)
-	defer cancel()
-	defer context.AfterFunc(graced, stop)() // ends what the workers do
+	defer context.AfterFunc(ctx, interrupt)()
 	for _, e := range s.entries {
-		if e.stage == resting && !e.stopped && e.stirs() {
+		if e.stage == resting && !e.stopped && (e.stirs() || s.opt.Mend) {
 			s.wake(e)
 		}
 	}
@@ -35,7 +32,7 @@ func (s *Sidecar) drain(ctx context.Context, stop context.CancelFunc) error {
 		}
 	}
 	for len(pending) > 0 || s.ship.free < s.opt.Workers || s.watch.free < captureWorkers {
-		s.drainSome(graced, pending)
+		s.drainSome(ctx, pending)
 		if len(pending) == 0 && s.ship.free == s.opt.Workers && s.watch.free == captureWorkers {
 			break
 		}
@@ -79,6 +76,9 @@ func (s *Sidecar) drainSome(ctx context.Context, pending map[*entry]bool) {
 // catchLast records what was committed, also of a database that nobody has watched yet, and closes the watcher.
 func (s *Sidecar) catchLast(ctx context.Context, e *entry) error {
 	_, err := s.stepWatch(e)
+	if errors.Is(err, vfs.ErrNotWAL) && e.src.Trail == "" { // there is nothing to watch, but what was committed can be recorded
+		return e.settled(func() error { return vfs.Settle(ctx, e.path) })
+	}
 	for e.watcher != nil && err == nil {
 		if _, err = e.watcher.Step(); err == nil || !vfs.Busy(err) {
 			break
@@ -107,10 +107,16 @@ func (s *Sidecar) drained(t *task, pending map[*entry]bool, left *UnshippedError
 	e := t.e
 	// A replica has no transactions of its own; and of a file that is gone there is nothing to record.
 	if t.err != nil && (e.stage == leaving || t == &e.watch) && !errors.Is(t.err, archive.ErrReplica) && !errors.Is(t.err, vfs.ErrMoved) {
+		s.log.Error("not everything of a database was shipped", "database", e.path, "archive", e.archive(), "err", t.err)
 		left.add(e, t.err)
 	}
 	if t == &e.ship && e.stage == leaving {
 		delete(pending, e)
+		state := Resting
+		if t.err != nil {
+			state = Failed
+		}
+		s.tell(e, state, t.err)
 	}
 }
 

@@ -140,9 +140,9 @@ func (s *Sidecar) openShipper(ctx context.Context, e *entry) (err error) {
 		return err
 	}
 	e.shipper, err = ship.Open(e.trail, &ship.Options{
-		Store: store, Trusted: true, Archive: e.archive(), Name: s.opt.Name,
-		Replica:  func() bool { return replica.Is(e.path) },
-		Interval: s.opt.Interval, BatchBytes: s.opt.Batch, Keep: e.src.Keep,
+		Store: store, Trusted: true, Archive: e.archive(), Name: s.opt.Name, Once: s.once, Pause: s.pause,
+		Replica: func() bool { return replica.Is(e.path) },
+		Mend:    s.opt.Mend, Interval: s.opt.Interval, BatchBytes: s.opt.Batch, Keep: e.src.Keep,
 		Sync: func(context.Context) error { return SyncPrimary(durable.OS, e.path, e.trail) }, Events: s.events(e),
 	})
 	if err != nil {
@@ -175,17 +175,24 @@ func (s *Sidecar) closeWatch(e *entry) (time.Duration, error) {
 	if e.watcher == nil {
 		return 0, nil
 	}
+	return 0, e.settled(func() error {
+		w := e.watcher
+		e.watcher = nil
+		return w.Close()
+	})
+}
+
+// settled has do record all that was committed, and notes how the files were before.
+func (e *entry) settled(do func() error) error {
 	e.files = look(e.path)
-	err := e.watcher.Close()
-	e.watcher = nil
-	if err != nil {
-		return 0, err
+	if err := do(); err != nil {
+		return err
 	}
 	data, err := json.Marshal(e.files)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(e.trail, watchedName), append(data, '\n'), 0o644)
 	}
-	return 0, err
+	return err
 }
 
 // closeShip closes the shipper: at rest with a mark, if all is shipped.

@@ -111,6 +111,9 @@ func (s *Sidecar) drop(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.entries, e.path)
+	if name := (archiveName{e.src.To, e.key}); s.names[name] == e.path {
+		delete(s.names, name)
+	}
 }
 
 // finished takes a task back from its worker.

@@ -22,6 +22,7 @@ type Options struct {
 	// StoreName is a store's name in messages; default its URL.
 	StoreName func(url string) string
 	Name      string        // of this writer; default machine, process and trail
+	Mend      bool          // as ship.Options
 	Interval  time.Duration // as ship.Options
 	Batch     int64         // as ship.Options.BatchBytes
 	Workers   int           // that ship; default 8
@@ -33,10 +34,11 @@ type Options struct {
 	Log       *slog.Logger  // default: discard
 }
 
-// Source is one database, or all that a pattern matches.
+// Source is one database, or all that a pattern matches or a directory has.
 type Source struct {
 	Path    string // of one; it need not exist yet
 	Glob    string // or a pattern
+	Dir     string // or a directory, with all below it: those with a trail, or with Capture every file that is a database
 	Trail   string // of one; default its path and "-pagetrail"
 	Capture bool   // its programs do not use the VFS
 	Keep    time.Duration
@@ -63,15 +65,22 @@ type Sidecar struct {
 	mu      sync.Mutex
 	entries map[string]*entry
 	active  []*entry
+	names   map[archiveName]string // path of the database whose archive it is
+	unread  map[string]bool        // what could not be looked into below a Source.Dir
 	roots   map[string]*root
 	sources []Source
+	once    bool          // tries are limited
+	pause   time.Duration // before the second try; zero: that of package ship
 	ship    pool
 	watch   pool
 }
 
 // New makes a Sidecar. Nothing is opened or asked yet, but the stores' names are checked.
 func New(ctx context.Context, o *Options) (*Sidecar, error) {
-	s := &Sidecar{opt: *o, started: time.Now(), entries: map[string]*entry{}, roots: map[string]*root{}, reload: make(chan []Source)}
+	s := &Sidecar{
+		opt: *o, started: time.Now(), entries: map[string]*entry{}, names: map[archiveName]string{}, unread: map[string]bool{},
+		roots: map[string]*root{}, reload: make(chan []Source), sources: o.Sources,
+	}
 	for _, d := range []struct {
 		is *time.Duration
 		or time.Duration
@@ -126,15 +135,10 @@ func (e *UnshippedError) Error() string {
 func (e *UnshippedError) Unwrap() error { return e.Err }
 
 // Run looks after the databases until ctx ends, then ships what there is for at most Options.Grace: nil when that was
-// everything, else an *UnshippedError.
+// everything, else an *UnshippedError. Neither it nor Once is called twice.
 func (s *Sidecar) Run(ctx context.Context) error {
-	work, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	s.ship.start(work, s.opt.Workers)
-	s.watch.start(work, captureWorkers)
-	defer s.ship.stop()
-	defer s.watch.stop()
-	s.sources = s.opt.Sources
+	interrupt, end := s.start(ctx)
+	defer end()
 	var scan, look time.Time
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -163,7 +167,31 @@ func (s *Sidecar) Run(ctx context.Context) error {
 			scan = time.Time{}
 		}
 	}
-	return s.drain(ctx, stop)
+	s.log.Info("ending: shipping what there is", "grace", s.opt.Grace)
+	graced, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opt.Grace)
+	defer cancel()
+	return s.drain(graced, interrupt)
+}
+
+// Once looks for the databases, records and ships what there is, and ends: nil when that was everything, else an
+// *UnshippedError, also when ctx ends before. A store that is away is tried as often as ship.Options.Tries has it.
+func (s *Sidecar) Once(ctx context.Context) error {
+	s.once = true
+	interrupt, end := s.start(ctx)
+	defer end()
+	return s.drain(ctx, interrupt)
+}
+
+// start starts the workers. interrupt ends what they are at, and end the workers, when they are at nothing.
+func (s *Sidecar) start(ctx context.Context) (interrupt, end func()) {
+	work, interrupt := context.WithCancel(context.WithoutCancel(ctx))
+	s.ship.start(work, s.opt.Workers)
+	s.watch.start(work, captureWorkers)
+	return interrupt, func() {
+		s.watch.stop()
+		s.ship.stop()
+		interrupt()
+	}
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -35,6 +35,7 @@ type DatabaseStatus struct {
 	Waiting *time.Time   `json:"waiting_since,omitempty"` // the oldest transaction that is not shipped
 	Tries   int          `json:"tries,omitempty"`         // of the present step, in vain
 	Error   string       `json:"error,omitempty"`
+	Result  ship.Result  `json:"-"` // since it became active last
 }
 
 // Status is how all are doing.
@@ -80,6 +81,7 @@ func (s *Sidecar) tell(e *entry, state State, err error) {
 	}
 	p := e.shipper.Progress()
 	d.Trail, d.Shipped, d.Tries = max(p.Trail, p.Shipped), p.Shipped, p.Tries
+	d.Result = p.Result
 	if !p.Waiting.IsZero() {
 		d.Waiting = &p.Waiting
 	}

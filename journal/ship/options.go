@@ -27,6 +27,8 @@ type Options struct {
 	Replica func() bool
 	// Once ships what there is, and returns.
 	Once bool
+	// Grace is how long Run goes on after its context ended, until all is shipped; default not at all.
+	Grace time.Duration
 	// Interval is how long a transaction waits for others to share its batch; default 1 s.
 	Interval time.Duration
 	// BatchBytes is about how large a batch becomes, as it is stored; as soon as there is so much to ship, by the

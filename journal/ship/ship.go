@@ -20,6 +20,7 @@ const lockName = "lock-ship"
 // Run ships the trail in a directory until ctx ends, or with Once until all is shipped. The error is the context's, or
 // says why there is no going on: journal.ErrLocked when another process ships this trail, or another writer took the
 // archive (*archive.HeldError); journal.ErrDiverged, ErrGap, ErrForeign when trail and archive do not belong together.
+// With Grace the end of ctx is no error: nil when all is shipped then, ErrUnshipped when Grace ended before.
 func Run(ctx context.Context, dir string, o *Options) (Result, error) {
 	s, err := Open(dir, o)
 	if err == nil {
@@ -35,6 +36,9 @@ func Run(ctx context.Context, dir string, o *Options) (Result, error) {
 }
 
 func (s *Shipper) run(ctx context.Context) error {
+	if s.opt.Grace > 0 && !s.opt.Once {
+		return s.runGraced(ctx)
+	}
 	for {
 		wait, err := s.Step(ctx)
 		if err != nil {
@@ -50,6 +54,38 @@ func (s *Shipper) run(ctx context.Context) error {
 		}
 	}
 }
+
+// runGraced does not let go of what is under way when ctx ends, and then ships what there is.
+func (s *Shipper) runGraced(ctx context.Context) error {
+	work, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer end(nil)
+	defer context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(s.opt.Grace, func() { end(errGraceOver) })
+		context.AfterFunc(work, func() { timer.Stop() })
+	})()
+	var err error
+	for err == nil && ctx.Err() == nil {
+		var wait time.Duration
+		if wait, err = s.Step(work); err == nil && wait > 0 {
+			_ = s.sleep(ctx, wait) // its end is that of ctx
+		}
+	}
+	if err == nil {
+		err = s.Drain(work)
+	}
+	switch {
+	case err == nil || ctx.Err() == nil:
+		return err
+	case s.last > s.result.Last:
+		return fmt.Errorf("%w: transactions %d to %d are in the trail only: %w", ErrUnshipped, s.result.Last+1, s.last, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnshipped, err)
+}
+
+// ErrUnshipped says that Run ended before everything was shipped. What was not is in the trail, and goes out the next time.
+var ErrUnshipped = errors.New("not everything was shipped")
+
+var errGraceOver = errors.New("there was no more time")
 
 // sleep waits, unless somebody waits for the archive. After a failure it does wait: who waits then waits longer.
 func (s *Shipper) sleep(ctx context.Context, wait time.Duration) error {
