@@ -87,11 +87,7 @@ func (c *cache) hold(key string, no int64) *block {
 		c.recent.MoveToFront(b.elem)
 	}
 	if !ok {
-		if c.blocks == nil {
-			c.blocks = make(map[blockKey]*block)
-		}
-		b = &block{at: at, done: make(chan struct{})}
-		c.blocks[at] = b
+		b = c.begin(at)
 	}
 	b.uses++
 	c.mu.Unlock()
@@ -99,9 +95,17 @@ func (c *cache) hold(key string, no int64) *block {
 		<-b.done
 		return b
 	}
-	b.data, b.size, b.err = c.fetch(key, no)
-	c.keep(b)
-	close(b.done)
+	c.fetchRun([]*block{b})
+	return b
+}
+
+// begin announces a piece, which the caller fetches then. Called under mu.
+func (c *cache) begin(at blockKey) *block {
+	if c.blocks == nil {
+		c.blocks = make(map[blockKey]*block)
+	}
+	b := &block{at: at, done: make(chan struct{})}
+	c.blocks[at] = b
 	return b
 }
 
@@ -168,9 +172,7 @@ func (c *cache) ahead(key string, no, size int64) {
 		if c.blocks[at] != nil { // another reader's
 			break
 		}
-		b := &block{at: at, done: make(chan struct{})}
-		c.blocks[at] = b
-		run = append(run, b)
+		run = append(run, c.begin(at))
 	}
 	c.mu.Unlock()
 	if len(run) > 0 {
@@ -206,12 +208,15 @@ func (c *cache) fetchRun(run []*block) {
 	}
 }
 
-// fetchAhead fetches a piece that nobody waits for yet.
+// fetchAhead fetches a piece that nobody waits for yet. It is on its way when this returns: who reads it next waits for
+// this request and makes none of its own, whoever comes first.
 func (c *cache) fetchAhead(key string, no int64) {
-	if !c.has(key, no) {
-		c.fetching.Go(func() {
-			c.release(c.hold(key, no)) // whoever needs it gets the error then
-		})
+	at := blockKey{key, no}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.blocks[at] == nil {
+		b := c.begin(at)
+		c.fetching.Go(func() { c.fetchRun([]*block{b}) }) // whoever needs it gets the error then
 	}
 }
 
@@ -239,17 +244,6 @@ func (c *cache) keep(b *block) {
 		old.gone = true
 		c.recycle(old)
 	}
-}
-
-func (c *cache) fetch(key string, no int64) ([]byte, int64, error) {
-	piece := c.piece(key)
-	body, size, err := c.store.Get(c.ctx, key, no*piece, piece)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer body.Close()
-	data, err := c.read(body, blockKey{key, no}, size)
-	return data, size, err
 }
 
 // read takes the piece that body is at, of an object of that size.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/pagetrail/pagetrail/journal/objstore"
@@ -59,6 +60,40 @@ func TestAheadInRuns(t *testing.T) {
 		}
 		if _, read := meter.Counts(); fails == 0 && read != int64(len(want)) {
 			t.Errorf("%d bytes were read of %d", read, len(want))
+		}
+	}
+}
+
+// A piece is on its way as soon as it is to be fetched ahead, so that it costs one request however often that is said,
+// and whoever reads it meanwhile; when that fails, all who wait are told, and the next asks again.
+func TestAheadOnce(t *testing.T) {
+	store := new(mem.Store)
+	if err := store.Put(t.Context(), "k", strings.NewReader("batch"), 5); err != nil {
+		t.Fatal(err)
+	}
+	for _, out := range []objstore.Outcome{objstore.Pass, objstore.Refuse} {
+		open := make(chan struct{})
+		faults := &objstore.Faults{Decide: func(i int, _ objstore.Call) objstore.Outcome {
+			if <-open; i == 0 {
+				return out
+			}
+			return objstore.Pass
+		}}
+		c := &cache{store: objstore.Faulty(store, faults), ctx: t.Context(), limit: blockBytes}
+		for range 3 {
+			if c.fetchAhead("k", 0); !c.has("k", 0) {
+				t.Fatal("not on its way")
+			}
+		}
+		b := c.blocks[blockKey{"k", 0}]
+		close(open)
+		if <-b.done; errors.Is(b.err, objstore.ErrInjected) != (out == objstore.Refuse) {
+			t.Errorf("outcome %d: %v", out, b.err)
+		}
+		c.fetching.Wait()
+		want := 1 + faults.Fired()
+		if data, _, err := c.get("k", 0); err != nil || string(data) != "batch" || faults.Calls() != want {
+			t.Errorf("outcome %d: %q, %v, %d calls, want %d", out, data, err, faults.Calls(), want)
 		}
 	}
 }
