@@ -367,8 +367,9 @@ func wholeHistory(t *testing.T, store, db string) {
 func TestRun(t *testing.T) {
 	dir := t.TempDir()
 	conf, store := filepath.Join(dir, "run.yaml"), filepath.Join(dir, "store")
+	grace := "1m" // on a machine that is busy, the little that is left to do may take a while
 	configure := func(databases string) {
-		text := fmt.Sprintf("to: file://%s\nlisten: 127.0.0.1:0\nlog: {format: json}\ninterval: 10ms\nscan: 20ms\nlook: 20ms\ngrace: 200ms\ndatabases:\n%s", store, databases)
+		text := fmt.Sprintf("to: file://%s\nlisten: 127.0.0.1:0\nlog: {format: json}\ninterval: 10ms\nscan: 20ms\nlook: 20ms\ngrace: %s\ndatabases:\n%s", store, grace, databases)
 		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -429,6 +430,7 @@ func TestRun(t *testing.T) {
 	}
 
 	// A store that cannot be written to: there is something left, and it is said.
+	grace = "200ms"
 	configure("- path: a.db\n  to: file:///proc/nothing\n")
 	s = launch(t, "pagetrail", "run", "--config", conf)
 	s.until("is not shipped|failed")
