@@ -27,7 +27,8 @@ import (
 // it is. It jumps to the last state by the pages that differ, under the eyes of a
 // reader, and its own trail begins anew.
 func TestAwayForLong(t *testing.T) {
-	for _, how := range []string{"pruned", "folded", "forgotten"} {
+	for hows := []string{"pruned", "folded", "forgotten"}; len(hows) > 0; hows = hows[1:] {
+		how, hour := hows[0], time.Now().Truncate(time.Hour)
 		b, store := newBank(t, "WAL", 5), new(mem.Store)
 		path := filepath.Join(t.TempDir(), "replica.db")
 		source := func() follow.Source { return b.source() }
@@ -71,6 +72,10 @@ func TestAwayForLong(t *testing.T) {
 		}
 		before := queryInt(t, reader, "SELECT n FROM counter")
 		id := live(max(30, fewer(70)))
+		if how == "folded" && !time.Now().Truncate(time.Hour).Equal(hour) {
+			hows = append(hows, how) // what is folded ends with an hour, and that may be where the follower is: once more
+			continue
+		}
 		if how == "pruned" {
 			id = prune(t, b)
 		} else {
