@@ -63,7 +63,7 @@ func pieceAt(ctx context.Context, o *openedFile, off int64, sealed bool) (p *pie
 	if sealed {
 		src.hdr.flags = flagSealed
 	}
-	v := verifier{o: &src}
+	v := verifier{o: &src, c: recordCursor{ctx: ctx}}
 	v.index.over = true // where pages are is not asked here
 	w := &v.c.w
 	w.path, w.whole = o.path, true
@@ -194,7 +194,7 @@ func salvageInto(ctx context.Context, o *openedFile, p *piece, hdr fileHeader, o
 	out.chain = sha256.Sum256(head)
 	s := sealer{out: out}
 	s.index.begin(&hdr)
-	var c recordCursor
+	c := recordCursor{ctx: ctx}
 	w := &c.w
 	w.path, w.whole, w.st, w.known = o.path, true, p.before, true
 	w.br = blockReader{r: o.f, off: p.from, limit: p.to, sealed: p.sealed}

@@ -84,7 +84,13 @@ func newPatient(t *testing.T) *patient {
 		w.Close()
 		patientFiles = filesOf(t, dir)
 	}
-	p := &patient{T: t, dir: filepath.Join(t.TempDir(), "db-pagetrail"), files: patientFiles}
+	return admit(t, patientFiles)
+}
+
+// admit makes a trail of these files, which is to be repaired.
+func admit(t *testing.T, files map[string][]byte) *patient {
+	t.Helper()
+	p := &patient{T: t, dir: filepath.Join(t.TempDir(), "db-pagetrail"), files: files}
 	if err := os.Mkdir(p.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -422,17 +428,19 @@ func TestRepairRefuses(t *testing.T) {
 	}
 }
 
-// TestRepairLarge damages a group of a large transaction: its record, which is whole, is of no use without it.
+// TestRepairLarge damages a group of a large transaction, whose record, which is whole, is of no use without it; and
+// the block after it, which leaves it whole.
 func TestRepairLarge(t *testing.T) {
 	w, dir := newWriter(t)
 	add(t, w, 1)
 	flush(t, w)
-	from := w.Size()
+	group := w.Size()
 	if err := w.AddPart(patch(1, 7), 1); err != nil {
 		t.Fatal(err)
 	}
 	add(t, w, 1)
 	flush(t, w)
+	after := w.Size()
 	add(t, w, 1)
 	flush(t, w)
 	if err := w.Sync(); err != nil {
@@ -441,11 +449,14 @@ func TestRepairLarge(t *testing.T) {
 	add(t, w, 1)
 	flush(t, w)
 	w.Close()
-	p := &patient{T: t, dir: dir, files: filesOf(t, dir)}
-	p.flip(seg1, int(from)+40)
-	p.repair()
-	if got := p.runs(); got != "1-1 3-4" {
-		t.Fatal(got)
+	files := filesOf(t, dir)
+	for at, want := range map[int64]string{group: "1-1 3-4", after: "1-2 4-4"} {
+		p := admit(t, files)
+		p.flip(seg1, int(at)+40)
+		p.repair()
+		if got := p.runs(); got != want {
+			t.Fatalf("left: %s, want %s", got, want)
+		}
 	}
 }
 
