@@ -77,7 +77,7 @@ func TestRefused(t *testing.T) {
 			t.Errorf("case %d: %v", i, err)
 		}
 	}
-	for _, name := range []string{"", strings.Repeat("n", 256), "a\nb", "\xff"} {
+	for _, name := range []string{"", strings.Repeat("n", 256), "a\nb", "\xff", "a\x1f", "\x7f", "\u0085", "\u2028", "a\u202eb", "\u2069"} {
 		if _, err := w.AddPoint(name, 1); !errors.Is(err, journal.ErrRange) {
 			t.Errorf("point %q: %v", name, err)
 		}

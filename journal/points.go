@@ -5,13 +5,13 @@ import (
 )
 
 // AddPoint names the last committed transaction, after a Flush of what was added. Names may come again: the
-// latest counts. A name is 1 to 255 bytes of printable UTF-8.
+// latest counts. A name is 1 to 255 bytes of UTF-8 without control characters.
 func (w *Writer) AddPoint(name string, at Time) (Point, error) {
 	if err := w.ready(); err != nil {
 		return Point{}, err
 	}
 	if !validName(name) {
-		return Point{}, because(ErrRange, "name %.80q of a restore point: want 1 to %d bytes of printable UTF-8", name, maxName)
+		return Point{}, because(ErrRange, "name %.80q of a restore point: want 1 to %d bytes of UTF-8 without control characters", name, maxName)
 	}
 	if w.prepared {
 		return Point{}, &Error{Path: w.tail.path, Offset: -1, TXID: w.last.TXID, Err: errors.New("restore point on a prepared transaction")}

@@ -3,7 +3,7 @@ package journal
 import (
 	"encoding/binary"
 	"hash/crc32"
-	"unicode"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/pagetrail/pagetrail/diff"
@@ -107,15 +107,12 @@ func (f *fields) fail() {
 
 func crcUpdate(crc uint32, b []byte) uint32 { return crc32.Update(crc, castagnoli, b) }
 
-// validName says whether a restore point may be called so: it must be printable on one line.
+// validName says whether a restore point may be called so: it must stand on one line, and leave the lines around it as
+// they are. What may be in it is said in numbers, and not by what is printable, since each version of Unicode has more
+// of that: a name that one release writes would be corruption to the one before.
 func validName(s string) bool {
-	if s == "" || len(s) > maxName || !utf8.ValidString(s) {
-		return false
-	}
-	for _, r := range s {
-		if !unicode.IsPrint(r) {
-			return false
-		}
-	}
-	return true
+	return s != "" && len(s) <= maxName && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
+		return r < 0x20 || r >= 0x7f && r < 0xa0 || // C0, DEL and C1
+			r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 // line and paragraph separators, directions
+	})
 }
