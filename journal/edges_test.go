@@ -65,6 +65,7 @@ func TestRefused(t *testing.T) {
 		{change(func(tx *journal.Tx) { tx.PageSize = -512 }), body, 1},
 		{change(func(tx *journal.Tx) { tx.PageCount = math.MaxUint32 }), body, 1},
 		{change(func(tx *journal.Tx) { tx.Kind = 4 }), body, 1},
+		{change(func(tx *journal.Tx) { tx.Kind = journal.Base }), body, 1},
 		{change(func(tx *journal.Tx) { tx.Note = strings.Repeat("n", 4097) }), body, 1},
 		{change(func(tx *journal.Tx) { tx.Super = strings.Repeat("s", 4097) }), body, 1},
 		{change(func(tx *journal.Tx) { tx.Origin.Frame = 3 }), body, 1},

@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -90,6 +91,28 @@ func FuzzBlockHeader(f *testing.F) {
 			t.Fatalf("% x read and written is % x", data, b)
 		}
 	})
+}
+
+// TestRecordsRefused reads records that no writer makes.
+func TestRecordsRefused(t *testing.T) {
+	before := state{txid: 4, time: 100, pageSize: 512, pageCount: 5}
+	for _, c := range []struct {
+		name string
+		tx   Tx
+		ps   parts
+		body diff.Body
+		full bool
+	}{
+		{"an origin without the sum", Tx{Time: 101, PageSize: 512, Origin: Origin{ChangeCounter: 6}}, parts{}, diff.Body{}, false},
+		{"a base of pages", Tx{Time: 101, PageSize: 512, Kind: Base}, parts{}, diff.Body{Pages: []byte{1, 3}}, true},
+		{"a base of groups", Tx{Time: 101, PageSize: 512, Kind: Base}, parts{1, 2, 3}, diff.Body{}, true},
+	} {
+		var r rawRecord
+		fs := fields{b: appendRecord(nil, before, &c.tx, c.ps, c.body, uint32(len(c.body.Pages)/2), c.full)}
+		if err := r.parse(&fs, &before); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
 }
 
 func FuzzRecord(f *testing.F) {

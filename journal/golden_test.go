@@ -273,6 +273,27 @@ func blockCRC(b []byte) []byte {
 	return b
 }
 
+// anotherBlock has the first restore point say that it was written after a block with another checksum.
+func anotherBlock(b []byte) []byte {
+	at := 128
+	for b[at] != 'N' {
+		at += 32 + int(binary.LittleEndian.Uint32(b[at+4:]))
+	}
+	b[at+16] ^= 1
+	binary.LittleEndian.PutUint32(b[at+28:], crc32c(b[at:at+28]))
+	return b
+}
+
+// ofPages has the record of the first block, which is of no pages, patch one.
+func ofPages(b []byte) []byte {
+	h := b[168 : 168+int(b[160])]
+	copy(h[len(h)-20:], []byte{1, 2, 4, 0})
+	one := bytes.Join([][]byte{b[:160], {byte(len(h)), 0, 2, 0, 4, 0, 0, 0}, h, {1, 3}, {0xbf, 0xe1, 3, 'a'}}, nil)
+	binary.LittleEndian.PutUint32(one[132:], uint32(len(one)-160))
+	binary.LittleEndian.PutUint32(one[148:], uint32(len(h)+6))
+	return blockCRC(one)
+}
+
 // damage is each damaged golden trail: what is changed in which file of the whole one.
 var damage = []struct {
 	name, file string
@@ -286,6 +307,7 @@ var damage = []struct {
 	{"tail-version-2", "000000000000000a.seg", then(set(8, 2), headerCRC)},
 	{"tail-header-flag", "000000000000000a.seg", then(set(10, 2), headerCRC)},
 	{"tail-header-reserved", "000000000000000a.seg", then(set(110, 1), headerCRC)},
+	{"tail-header-chain", "000000000000000a.seg", then(set(72, 1), headerCRC)},
 	{"tail-foreign", "000000000000000a.seg", then(set(16, 0xff), headerCRC)},
 	{"tail-later-timeline", "000000000000000a.seg", then(set(32, 2), headerCRC)},
 	{"tail-wrong-name", "000000000000000a.seg", then(set(40, 11), headerCRC)},
@@ -294,6 +316,7 @@ var damage = []struct {
 	{"tail-block-flag", "000000000000000a.seg", then(set(130, 2), blockCRC)},
 	{"tail-block-codec", "000000000000000a.seg", then(set(129, 2), blockCRC)},
 	{"tail-block-sum-before", "000000000000000a.seg", then(flipped(168), blockCRC)},
+	{"tail-point-of-another-block", "000000000000000a.seg", anotherBlock},
 	{"rotated-cut", "0000000000000008.seg", func(b []byte) []byte { return b[:len(b)-32] }},
 	{"rotated-flip", "0000000000000008.seg", flipped(200)},
 	{"sealed-flip-header", "0000000000000005.seg", flipped(60)},
@@ -330,6 +353,7 @@ func writeGolden(t *testing.T, root string) {
 	goldenBase(t, base)
 	alter(t, base, filepath.Join(root, "base-flip"), "0000000000000001.base", flipped(200))
 	alter(t, base, filepath.Join(root, "base-flip-header"), "0000000000000001.base", flipped(50))
+	alter(t, base, filepath.Join(root, "base-record-of-pages"), "0000000000000001.seg", ofPages)
 	alter(t, base, filepath.Join(root, "base-cut"), "0000000000000001.base", func(b []byte) []byte { return b[:len(b)-1] })
 	verdicts := map[string]verdict{}
 	entries, err := os.ReadDir(root)

@@ -111,6 +111,9 @@ func (h *fileHeader) check(b []byte) error {
 	if h.flags&^known != 0 {
 		return because(ErrFlag, "header flags %#x", h.flags)
 	}
+	if h.chain != (chainHash{}) && (!h.sealed() || h.magic == baseMagic) {
+		return because(ErrCorrupt, "chain in a file that has none before it")
+	}
 	for _, z := range b[104:124] {
 		if z != 0 {
 			return because(ErrFlag, "reserved header bytes are not zero")

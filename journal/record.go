@@ -173,10 +173,10 @@ func (r *rawRecord) parse(f *fields, before *state) error {
 		r.cut = f.u32()
 	}
 	all := uint64(r.pages) + uint64(r.parts.pages)
-	if r.after.pageSize == 0 || all > maxPageCount || r.pages == 0 && r.p+r.t+r.l != 0 || r.pages != 0 && r.p == 0 {
-		f.fail()
-	}
-	if f.bad {
+	switch {
+	case f.bad, r.after.pageSize == 0, all > maxPageCount,
+		r.pages == 0 && r.p+r.t+r.l != 0, r.pages != 0 && r.p == 0,
+		r.kind == Base && all != 0, !r.fullSum && r.origin != Origin{}:
 		return because(ErrCorrupt, "record header")
 	}
 	return nil

@@ -154,7 +154,7 @@ func (c *recordCursor) start(o *openedFile, from TXID) error {
 	w.path, w.trust, w.whole, w.inTx = o.path, true, true, false
 	w.br.r, w.br.limit, w.br.sealed = o.f, o.size, o.hdr.sealed()
 	w.br.buf, w.br.bufOff = w.br.buf[:0], 0
-	w.br.off, w.st, w.known = fileHeaderSize, o.hdr.before, true
+	w.br.off, w.st, w.known, w.prev = fileHeaderSize, o.hdr.before, true, 0
 	if o.hdr.sealed() {
 		return c.startSealed(o, from)
 	}

@@ -135,7 +135,7 @@ func (t *tail) scan(size int64) error {
 	w := &t.w
 	w.br.r, w.br.off, w.br.limit = t.f, from, size
 	w.br.buf, w.br.bufOff = w.br.buf[:0], 0
-	w.path, w.st, w.known, w.inTx = t.path, t.st, true, false
+	w.path, w.st, w.known, w.inTx, w.prev = t.path, t.st, true, false, t.lastCRC()
 	for {
 		s, err := w.next()
 		if err != nil {

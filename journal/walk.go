@@ -21,10 +21,11 @@ type walker struct {
 	br      blockReader
 	path    string
 	st      state // after the last block returned
-	known   bool  // st is known: false after a jump into the middle
+	known   bool  // st and prev are known: false after a jump into the middle
 	blk     txBlock
 	inTx    bool        // blk is part of the history: its records come before the next step
 	hdr     blockHeader // of the block last returned
+	prev    uint32      // its checksum, as a restore point of a tail says which block it follows; 0 at the beginning
 	unit    int64       // where what was last returned begins: its first P block, or the block itself
 	blkOff  int64       // where the block last returned begins
 	parts   parts       // P blocks met since the last T
@@ -184,6 +185,7 @@ func (w *walker) tx() (step, error) {
 	if w.known && w.blk.pre.before != w.st {
 		return stepEOF, w.blk.mismatch(&w.st)
 	}
+	w.prev = w.hdr.sealCRC
 	end := w.br.off + w.hdr.size()
 	if prepared {
 		var mark blockHeader
@@ -233,6 +235,10 @@ func (w *walker) named() (step, error) {
 		int(w.hdr.decoded) != len(payload) || w.br.sealed && w.hdr.records != 0 || w.known && TXID(w.hdr.first) > w.st.txid {
 		return stepEOF, because(ErrCorrupt, "restore point")
 	}
+	if w.known && !w.br.sealed && w.hdr.records != w.prev {
+		return stepEOF, because(ErrCorrupt, "restore point that was not written after the block before it")
+	}
+	w.prev = w.hdr.sealCRC
 	w.point = Point{Name: string(payload[8:]), TXID: TXID(w.hdr.first), Time: Time(le.Uint64(payload))}
 	w.br.off += w.hdr.size()
 	return stepPoint, nil

@@ -269,6 +269,8 @@ func (w *Writer) admit(tx *Tx, b diff.Body, pages int) error {
 		return because(ErrRange, "no transaction after %d", uint64(MaxTXID))
 	case tx.Kind >= kinds:
 		return because(ErrRange, "%v", tx.Kind)
+	case tx.Kind == Base && (pages != 0 || w.parts.count != 0):
+		return because(ErrRange, "a base of patched pages")
 	case tx.PageSize < 0 || tx.PageSize > maxPageSize || !validPageSize(uint32(tx.PageSize)):
 		return because(ErrRange, "page size %d", tx.PageSize)
 	case tx.PageCount > maxPageCount:
