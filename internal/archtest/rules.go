@@ -132,7 +132,7 @@ var rooms = []room{
 	{path: "internal/soak/...", may: public, why: "soaks run what a user has"},
 	{path: "internal/soak", may: public, why: "soaks run what a user has"},
 
-	{path: "internal/config", may: []string{"journal/objstore"}, why: "it reads settings, knows what stores take as names, and knows nobody who has the settings"},
+	{path: "internal/config", may: []string{"journal/objstore", "internal/ui"}, why: "it reads settings, knows what stores take as names, and knows nobody who has the settings"},
 	{
 		path: "internal/sidecar", may: []string{"vfs", "internal/replica", "journal", "journal/archive", "journal/objstore", "journal/objstore/mem", "journal/objstore/file", "journal/ship", "internal/durable", "internal/pause", "internal/sqlitefile", "apply"},
 		why: "it does for many databases what vfs.Watch and ship.Run do for one",

@@ -47,3 +47,28 @@ func parseLength(s string) (time.Duration, error) {
 	}
 	return ui.ParseAge(s)
 }
+
+// bytesFlag is a flag for a number of bytes.
+type bytesFlag int64
+
+func bytesVar(f *pflag.FlagSet, to *int64, name, usage string) {
+	f.Var((*bytesFlag)(to), name, usage)
+}
+
+func (b *bytesFlag) Set(s string) error {
+	n, err := ui.ParseBytes(s)
+	if err == nil {
+		*b = bytesFlag(n)
+	}
+	return err
+}
+
+func (b *bytesFlag) String() string {
+	if *b == 0 {
+		return "" // which pflag takes for no default
+	}
+	return ui.Bytes(int64(*b))
+}
+
+// Type is of no use: usages name their values.
+func (*bytesFlag) Type() string { return "bytes" }

@@ -15,6 +15,7 @@ import (
 	"github.com/pagetrail/pagetrail/internal/config"
 	"github.com/pagetrail/pagetrail/internal/metrics"
 	"github.com/pagetrail/pagetrail/internal/sidecar"
+	"github.com/pagetrail/pagetrail/journal/objstore"
 )
 
 type runOptions struct {
@@ -124,6 +125,7 @@ func (o *runOptions) run(ctx context.Context, env *Env) (err error) {
 	s, err := sidecar.New(ctx, &sidecar.Options{
 		Sources: src, Open: stores.Open, Seal: sealWith(keys), StoreName: storeName, Interval: c.Interval, Batch: c.Batch, Workers: c.Workers,
 		Scan: c.Scan, Look: c.Look, Rest: c.Rest, Grace: c.Grace, Log: log,
+		Limit: objstore.LimitOptions{BytesPerSecond: float64(c.Limit), RequestsPerSecond: float64(c.Requests)},
 	})
 	if err != nil {
 		return err

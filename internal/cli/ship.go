@@ -17,6 +17,7 @@ import (
 	"github.com/pagetrail/pagetrail/internal/ui"
 	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/archive"
+	"github.com/pagetrail/pagetrail/journal/objstore"
 	"github.com/pagetrail/pagetrail/journal/ship"
 )
 
@@ -31,6 +32,7 @@ type shipOptions struct {
 	json     bool
 	interval time.Duration
 	grace    time.Duration
+	limit    int64 // bytes a second; 0: as many as there are
 }
 
 func (o *shipOptions) addFlags(f *pflag.FlagSet) {
@@ -40,6 +42,7 @@ func (o *shipOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.mend, "mend", false, "look at every object of the archive first, and send again what is gone")
 	lengthVar(f, &o.interval, "interval", time.Second, "how `LONG` a transaction waits for others to share its batch")
 	lengthVar(f, &o.grace, "grace", 30*time.Second, "how `LONG` is shipped on after SIGTERM or SIGINT")
+	bytesVar(f, &o.limit, "limit", "send and fetch no more than `SIZE` a second: 200kB, 1MB (default as fast as it goes)")
 	f.StringVar(&o.name, "name", "", "`NAME` of this writer, for whoever finds the archive held (default machine and process)")
 	f.BoolVar(&o.json, "json", false, "say at the end what was shipped as one JSON object on stdout, of several databases one a line")
 }
@@ -121,6 +124,11 @@ verify, compact and all that read the archive need, and ship too unless the arch
 new: it looks first where it ends. Keep a copy of key.txt apart from this machine. An
 archive is encrypted from its first object on, or never.`
 
+// rate is the limit of --limit.
+func (o *shipOptions) rate() objstore.LimitOptions {
+	return objstore.LimitOptions{BytesPerSecond: float64(o.limit)}
+}
+
 // check refuses a command that was written wrongly.
 func (o *shipOptions) check() error {
 	switch {
@@ -155,7 +163,7 @@ func (o *shipOptions) run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	s, err := env.openStore(ctx, o.to, nil)
+	s, err := env.openStore(ctx, o.to, objstore.NewLimiter(o.rate()).Limit)
 	if err != nil {
 		return err
 	}

@@ -112,7 +112,7 @@ func (o *shipOptions) runMany(ctx context.Context, env *Env) (err error) {
 	log := slog.New(slog.NewTextHandler(env.Err, &slog.HandlerOptions{Level: level}))
 	s, err := sidecar.New(ctx, &sidecar.Options{
 		Sources: sources, Open: stores.Open, Seal: sealWith(keys), StoreName: storeName,
-		Name: o.name, Mend: o.mend, Interval: o.interval, Grace: o.grace, Log: log,
+		Name: o.name, Mend: o.mend, Interval: o.interval, Grace: o.grace, Limit: o.rate(), Log: log,
 	})
 	if err != nil {
 		return err

@@ -30,6 +30,8 @@ type Config struct {
 	Scan      time.Duration // how often databases are looked for
 	Look      time.Duration // how often a database at rest is looked at
 	Rest      time.Duration // how long nothing must change before a database rests
+	Limit     int64         // bytes a second to and from stores, all together; 0: as many as there are
+	Requests  int           // a second, likewise
 	Databases []Database
 	// EncryptTo are recipients of age, or files of them, that archives are encrypted to, and Identity files of
 	// identities that read them; paths absolute.
@@ -113,6 +115,8 @@ func (p *parser) config(c *Config, root *yaml.Node) {
 		"scan":       p.duration(&c.Scan),
 		"look":       p.duration(&c.Look),
 		"rest":       p.duration(&c.Rest),
+		"limit":      p.bytes(&c.Limit),
+		"requests":   p.number(&c.Requests, 1, 1_000_000),
 		"databases":  p.list(func(n *yaml.Node) { c.Databases = append(c.Databases, p.database(n)) }),
 		"encrypt-to": p.keys(&c.EncryptTo),
 		"identity":   p.keys(&c.Identity),

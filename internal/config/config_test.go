@@ -32,7 +32,7 @@ func TestExample(t *testing.T) {
 	}
 	for _, key := range []string{
 		"to", "listen", "log", "format", "level", "grace", "keep", "interval", "batch", "workers", "scan", "look", "rest",
-		"databases", "path", "glob", "dir", "name", "trail", "capture",
+		"limit", "requests", "databases", "path", "glob", "dir", "name", "trail", "capture",
 		"encrypt-to", "identity",
 	} {
 		if !strings.Contains(string(data), key+":") {
@@ -57,6 +57,8 @@ func TestMistakes(t *testing.T) {
 		rest + "keep: -1s":                             `x.yaml:3: "-1s" is no time`,
 		rest + "interval: 0s":                          "interval must be more than nothing",
 		rest + "batch: 1 Mb":                           `x.yaml:3: "1 Mb" is no number of bytes`,
+		rest + "limit: 0":                              `x.yaml:3: "0" is no number of bytes; write 512KiB, 1MiB or 4MB`,
+		rest + "requests: many":                        `x.yaml:3: "many" is no number from 1 to 1000000`,
 		rest + "workers: 0":                            `x.yaml:3: "0" is no number from 1 to 64`,
 		rest + "listen: 9180":                          `x.yaml:3: "9180" is no address`,
 		rest + "grace: ${NONE}":                        "x.yaml:3: the environment has no NONE; set it, or write ${NONE:-DEFAULT}",
@@ -83,11 +85,11 @@ func TestMistakes(t *testing.T) {
 }
 
 func TestValues(t *testing.T) {
-	c, err := config.Parse("/etc/x.yaml", []byte("to: s3://${BUCKET}/a$$b${NO:-}/${EMPTY:-e}\nbatch: 4MB\nkeep: 90d\ndatabases:\n- path: a.db\n  keep: 0s\n- glob: /srv/*.db\n- dir: tenants\n"), env)
+	c, err := config.Parse("/etc/x.yaml", []byte("to: s3://${BUCKET}/a$$b${NO:-}/${EMPTY:-e}\nbatch: 4MB\nlimit: 200kB\nrequests: 5\nkeep: 90d\ndatabases:\n- path: a.db\n  keep: 0s\n- glob: /srv/*.db\n- dir: tenants\n"), env)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.To != "s3://backups/a$b/e" || c.Batch != 4e6 || c.Keep != 90*24*time.Hour || c.Databases[0].Path != "/etc/a.db" || *c.Databases[0].Keep != 0 || c.Databases[1].Keep != nil || c.Databases[2].Dir != "/etc/tenants" {
+	if c.To != "s3://backups/a$b/e" || c.Batch != 4e6 || c.Limit != 200_000 || c.Requests != 5 || c.Keep != 90*24*time.Hour || c.Databases[0].Path != "/etc/a.db" || *c.Databases[0].Keep != 0 || c.Databases[1].Keep != nil || c.Databases[2].Dir != "/etc/tenants" {
 		t.Errorf("%+v", c)
 	}
 	for path, want := range map[string]string{

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/pagetrail/pagetrail/internal/ui"
 )
 
 // parser turns nodes into values and keeps the first mistake.
@@ -236,23 +238,12 @@ func (p *parser) duration(to *time.Duration) func(*yaml.Node) {
 
 // bytes takes a number with or without a unit.
 func (p *parser) bytes(to *int64) func(*yaml.Node) {
-	units := []struct {
-		name string
-		n    int64
-	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}, {"", 1}}
 	return p.value(func(n *yaml.Node, s string) {
-		for _, u := range units {
-			digits, ok := strings.CutSuffix(s, u.name)
-			if !ok {
-				continue
-			}
-			if v, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 64); err == nil && v > 0 && v < 1<<62/u.n {
-				*to = v * u.n
-				return
-			}
-			break
+		v, err := ui.ParseBytes(s)
+		if err != nil {
+			p.fail(n, err.Error(), "")
 		}
-		p.fail(n, fmt.Sprintf("%q is no number of bytes", s), "write 512KiB, 1MiB or 4MB")
+		*to = v
 	})
 }
 

@@ -36,6 +36,7 @@ var Names = []Name{
 	{"pagetrail_store_requests_total", "Calls of object stores, by operation.", "op", true},
 	{"pagetrail_store_errors_total", "Calls of object stores that failed, by operation; a name that is taken counts too.", "op", true},
 	{"pagetrail_store_written_bytes_total", "Bytes sent to object stores, by operation.", "op", true},
+	{"pagetrail_store_cost_dollars_total", "About what the calls cost, at Amazon's list prices for S3 in us-east-1.", "", true},
 }
 
 // Source is what is shown; *sidecar.Sidecar is one.
@@ -119,6 +120,8 @@ func values(st *sidecar.Status, name string) map[string]float64 {
 		return one(float64(t.PrunedFiles))
 	case "pagetrail_pruned_bytes_total":
 		return one(float64(t.PrunedBytes))
+	case "pagetrail_store_cost_dollars_total":
+		return one(st.Cost)
 	}
 	for op, n := range st.Requests {
 		switch name {

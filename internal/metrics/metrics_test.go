@@ -40,6 +40,7 @@ func example() *fixed {
 	return &fixed{
 		Ready: true, Beat: time.Now(), Databases: 3, Behind: 1, Oldest: 1500 * time.Millisecond,
 		States: map[sidecar.State]int{sidecar.Resting: 2, sidecar.Active: 1}, Totals: sidecar.Totals{Transactions: 7, PrunedBytes: 9},
+		Cost:     0.25,
 		Requests: map[objstore.Op]objstore.Count{"put": {Requests: 4, Failed: 1, Written: 11}},
 		List:     []sidecar.DatabaseStatus{{Path: "/a", State: sidecar.Resting}, {Path: "/b", State: sidecar.Active, Trail: 5}},
 	}
@@ -60,6 +61,7 @@ func TestMetrics(t *testing.T) {
 		`pagetrail_databases{state="resting"} 2`, `pagetrail_databases{state="failed"} 0`, "pagetrail_databases_behind 1", "pagetrail_ready 1",
 		"pagetrail_oldest_unshipped_seconds 1.5", "pagetrail_shipped_transactions_total 7", "pagetrail_pruned_bytes_total 9",
 		`pagetrail_store_requests_total{op="put"} 4`, `pagetrail_store_errors_total{op="put"} 1`, `pagetrail_store_written_bytes_total{op="put"} 11`,
+		"pagetrail_store_cost_dollars_total 0.25",
 	} {
 		if !strings.Contains(body, "\n"+want+"\n") {
 			t.Errorf("no line %s", want)

@@ -21,17 +21,18 @@ type Options struct {
 	Seal func(s objstore.Store, name string) (objstore.Store, error)
 	// StoreName is a store's name in messages; default its URL.
 	StoreName func(url string) string
-	Name      string        // of this writer; default machine, process and trail
-	Mend      bool          // as ship.Options
-	Interval  time.Duration // as ship.Options
-	Batch     int64         // as ship.Options.BatchBytes
-	Workers   int           // that ship; default 8
-	Scan      time.Duration // how often databases are looked for; default 10 s
-	Look      time.Duration // how often those at rest are looked at; default 1 s
-	Rest      time.Duration // how long nothing must change before one rests; default 10 s
-	Retry     time.Duration // how long a database rests after an error that may go away; default 30 s
-	Grace     time.Duration // how long Run ships on after its context ended; default 30 s
-	Log       *slog.Logger  // default: discard
+	Name      string                // of this writer; default machine, process and trail
+	Mend      bool                  // as ship.Options
+	Interval  time.Duration         // as ship.Options
+	Batch     int64                 // as ship.Options.BatchBytes
+	Workers   int                   // that ship; default 8
+	Scan      time.Duration         // how often databases are looked for; default 10 s
+	Look      time.Duration         // how often those at rest are looked at; default 1 s
+	Rest      time.Duration         // how long nothing must change before one rests; default 10 s
+	Retry     time.Duration         // how long a database rests after an error that may go away; default 30 s
+	Grace     time.Duration         // how long Run ships on after its context ended; default 30 s
+	Limit     objstore.LimitOptions // of all stores together
+	Log       *slog.Logger          // default: discard
 }
 
 // Source is one database, or all that a pattern matches or a directory has.
@@ -56,6 +57,7 @@ type Sidecar struct {
 	log     *slog.Logger
 	started time.Time
 	meter   objstore.Meter
+	limiter *objstore.Limiter
 	totals  totals
 	ready   atomic.Bool  // the databases were looked for once
 	beat    atomic.Int64 // when the loop came round last, unix nanoseconds
@@ -79,7 +81,7 @@ type Sidecar struct {
 func New(ctx context.Context, o *Options) (*Sidecar, error) {
 	s := &Sidecar{
 		opt: *o, started: time.Now(), entries: map[string]*entry{}, names: map[archiveName]string{}, unread: map[string]bool{},
-		roots: map[string]*root{}, reload: make(chan []Source), sources: o.Sources,
+		roots: map[string]*root{}, reload: make(chan []Source), sources: o.Sources, limiter: objstore.NewLimiter(o.Limit),
 	}
 	for _, d := range []struct {
 		is *time.Duration
@@ -221,7 +223,7 @@ func (s *Sidecar) openRoots(ctx context.Context, sources []Source) error {
 		if err != nil {
 			return err
 		}
-		s.roots[src.To] = &root{store: objstore.Metered(store, &s.meter), name: s.opt.StoreName(src.To)}
+		s.roots[src.To] = &root{store: s.limiter.Limit(objstore.Metered(store, &s.meter)), name: s.opt.StoreName(src.To)}
 	}
 	return nil
 }

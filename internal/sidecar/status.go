@@ -49,6 +49,7 @@ type Status struct {
 	Oldest    time.Duration                  `json:"oldest_unshipped_ns"`
 	Totals    Totals                         `json:"totals"`
 	Requests  map[objstore.Op]objstore.Count `json:"-"`
+	Cost      float64                        `json:"requests_cost_dollars"` // of them, about: at objstore.AmazonPrices
 	List      []DatabaseStatus               `json:"list"`
 }
 
@@ -98,6 +99,7 @@ func (s *Sidecar) Status(keep func(*DatabaseStatus) bool) Status {
 		},
 	}
 	st.Requests, _ = s.meter.Counts()
+	st.Cost = s.meter.Cost(objstore.AmazonPrices)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.Databases = len(s.entries)

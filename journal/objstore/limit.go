@@ -9,17 +9,24 @@ import (
 	"github.com/pagetrail/pagetrail/internal/pause"
 )
 
-// LimitOptions for Limit. Zero is no limit.
+// LimitOptions for NewLimiter. Zero is no limit.
 type LimitOptions struct {
 	RequestsPerSecond float64
 	BytesPerSecond    float64 // of bodies, up and down together
 }
 
-// Limit keeps a store's calls under a rate. A second's worth may come at once; a call that has to wait does so before
+// Limiter keeps the calls of all stores that it is given under one rate.
+type Limiter struct{ requests, bytes *tokens }
+
+// NewLimiter makes a Limiter.
+func NewLimiter(o LimitOptions) *Limiter {
+	return &Limiter{requests: newBucket(o.RequestsPerSecond), bytes: newBucket(o.BytesPerSecond)}
+}
+
+// Limit keeps a store's calls under the rate. A second's worth may come at once; a call that has to wait does so before
 // it is made, a body while it is read.
-func Limit(s Store, o LimitOptions) Store {
-	l := &limited{requests: newBucket(o.RequestsPerSecond), bytes: newBucket(o.BytesPerSecond)}
-	l.around = around{s, func(ctx context.Context, c Call, do func(context.Context) error) error {
+func (l *Limiter) Limit(s Store) Store {
+	return &limited{l, around{s, func(ctx context.Context, c Call, do func(context.Context) error) error {
 		if err := l.requests.take(ctx, 1); err != nil {
 			return err
 		}
@@ -29,13 +36,12 @@ func Limit(s Store, o LimitOptions) Store {
 			}
 		}
 		return do(ctx)
-	}}
-	return l
+	}}}
 }
 
 type limited struct {
+	*Limiter
 	around
-	requests, bytes *tokens
 }
 
 var _ Store = (*limited)(nil)

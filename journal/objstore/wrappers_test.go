@@ -21,16 +21,16 @@ func TestConformance(t *testing.T) {
 	for name, wrap := range map[string]func(objstore.Store) objstore.Store{
 		"retry": func(s objstore.Store) objstore.Store { return objstore.Retry(s, nil) },
 		"limit": func(s objstore.Store) objstore.Store {
-			return objstore.Limit(s, objstore.LimitOptions{RequestsPerSecond: 1e6, BytesPerSecond: 1e9})
+			return objstore.NewLimiter(objstore.LimitOptions{RequestsPerSecond: 1e6, BytesPerSecond: 1e9}).Limit(s)
 		},
-		"no limit": func(s objstore.Store) objstore.Store { return objstore.Limit(s, objstore.LimitOptions{}) },
+		"no limit": func(s objstore.Store) objstore.Store { return objstore.NewLimiter(objstore.LimitOptions{}).Limit(s) },
 		"meter":    func(s objstore.Store) objstore.Store { return objstore.Metered(s, new(objstore.Meter)) },
 		"faults":   func(s objstore.Store) objstore.Store { return objstore.Faulty(s, new(objstore.Faults)) },
 		"kept":     func(s objstore.Store) objstore.Store { return objstore.Kept(s, t.TempDir()) },
 		"sub":      func(s objstore.Store) objstore.Store { return objstore.Sub(s, "some/where") },
 		"all": func(s objstore.Store) objstore.Store {
 			s = objstore.Metered(objstore.Sub(s, "x"), new(objstore.Meter))
-			return objstore.Retry(objstore.Limit(s, objstore.LimitOptions{BytesPerSecond: 1e9}), nil)
+			return objstore.Retry(objstore.NewLimiter(objstore.LimitOptions{BytesPerSecond: 1e9}).Limit(s), nil)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -193,7 +193,7 @@ func TestRetryContinuesABody(t *testing.T) {
 
 func TestLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := objstore.Limit(new(mem.Store), objstore.LimitOptions{RequestsPerSecond: 10})
+		s := objstore.NewLimiter(objstore.LimitOptions{RequestsPerSecond: 10}).Limit(new(mem.Store))
 		start := time.Now()
 		for range 35 {
 			if err := s.Delete(t.Context(), "k"); err != nil {
@@ -203,7 +203,7 @@ func TestLimit(t *testing.T) {
 		if took := time.Since(start); took < 2300*time.Millisecond || took > 2600*time.Millisecond {
 			t.Errorf("35 requests at 10 a second took %v", took) // the first 11 at once
 		}
-		s = objstore.Limit(new(mem.Store), objstore.LimitOptions{BytesPerSecond: 1000})
+		s = objstore.NewLimiter(objstore.LimitOptions{BytesPerSecond: 1000}).Limit(new(mem.Store))
 		start = time.Now()
 		for _, key := range []string{"a", "b", "c", "d"} {
 			if err := create(t, s, key, strings.Repeat("x", 1000)); err != nil {
@@ -215,6 +215,23 @@ func TestLimit(t *testing.T) {
 		}
 		if took := time.Since(start); took < 3*time.Second || took > 6*time.Second {
 			t.Errorf("5000 bytes at 1000 a second took %v", took)
+		}
+	})
+}
+
+// Several stores share one rate.
+func TestLimiterShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := objstore.NewLimiter(objstore.LimitOptions{RequestsPerSecond: 10})
+		a, b := l.Limit(new(mem.Store)), l.Limit(new(mem.Store))
+		start := time.Now()
+		for range 15 {
+			if err := errors.Join(a.Delete(t.Context(), "k"), b.Delete(t.Context(), "k")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(start); took < 1800*time.Millisecond || took > 2100*time.Millisecond {
+			t.Errorf("30 requests at 10 a second took %v", took) // the first 11 at once
 		}
 	})
 }
@@ -235,6 +252,13 @@ func TestMeterCounts(t *testing.T) {
 	}
 	if calls[objstore.OpGet].Requests != 1 || calls[objstore.OpSwap].Written != 3 || read != 5 || m.Requests() != 4 {
 		t.Errorf("counted %+v, %d bytes read", calls, read)
+	}
+	// Three writes, a read, five bytes out, and a removal for nothing.
+	if err := s.Delete(t.Context(), "k"); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.Cost(objstore.Prices{Storage: 1e9, Put: 1000, Get: 100, Out: 2e9}); got != 3+0.1+10 {
+		t.Errorf("they cost %v", got)
 	}
 }
 
