@@ -37,7 +37,8 @@
 //
 // # When the trail cannot be written
 //
-// Its disk may be full, fail, or be mounted read-only. What becomes of commits
+// Its disk may be full, fail, or be mounted read-only, or the trail may have
+// reached its quota=, which bounds what it takes there. What becomes of commits
 // then is the database's policy, in any case without a loss:
 //
 //   - full=refuse, the default: the commit fails with SQLITE_FULL (READONLY,
@@ -70,6 +71,8 @@
 //	encode=inline          in WAL mode, encode within the commit instead of beside
 //	                       it: later commits never fail for an earlier one
 //	full=refuse|detach     when the trail cannot be written, see above
+//	quota=SIZE             how much the trail may take on its disk: 500MB, 2GiB; default:
+//	                       as much as there is
 //	sync=remote            COMMIT waits until the transaction is acknowledged elsewhere, see
 //	                       below; sync=local does without
 //	sync_timeout=TIME      how long it waits at most; default 10s

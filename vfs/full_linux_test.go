@@ -33,24 +33,37 @@ func smallDisk(t *testing.T) string {
 	return dir
 }
 
-// TestTrailOnFullDisk fills up a real file system that the trail is on, and
-// makes room again.
+// TestTrailOnFullDisk fills up a real file system that the trail is on, or the
+// trail's quota, and makes room again.
 func TestTrailOnFullDisk(t *testing.T) {
 	for _, mode := range []string{"DELETE", "WAL"} {
 		for _, full := range []string{vfs.FullRefuse, vfs.FullDetach} {
-			t.Run(mode+"/"+full, func(t *testing.T) { testFullDisk(t, mode, full) })
+			t.Run(mode+"/"+full, func(t *testing.T) {
+				disk := smallDisk(t)
+				testFullDisk(t, mode, full, filepath.Join(disk, "trail"), filepath.Join(disk, "ballast"), "")
+			})
+			t.Run(mode+"/"+full+"/quota", func(t *testing.T) {
+				trail := filepath.Join(t.TempDir(), "trail")
+				testFullDisk(t, mode, full, trail, filepath.Join(trail, "ballast"), "&quota=1MiB")
+			})
 		}
 	}
 }
 
-func testFullDisk(t *testing.T, mode, full string) {
-	disk := smallDisk(t)
-	path, trail := filepath.Join(t.TempDir(), "x.db"), filepath.Join(disk, "trail")
-	c := open(t, path, "&encode=inline&full="+full+"&trail="+trail)
+func testFullDisk(t *testing.T, mode, full, trail, ballast, params string) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	c := open(t, path, "&encode=inline&full="+full+"&trail="+trail+params)
 	defer func() { c.Close() }()
 	run(t, c, "PRAGMA journal_mode="+mode, "CREATE TABLE t(a,b)")
-	ballast := filepath.Join(disk, "ballast")
-	fill(t, ballast)
+	why := "no space left on device"
+	if params == "" {
+		fill(t, ballast)
+	} else {
+		why = "the quota of 1048576 bytes is reached"
+		if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	acked, refused := 0, 0
 	for range 10 {
 		switch err := c.Exec("INSERT INTO t VALUES(1, randomblob(30000))"); {
@@ -86,7 +99,7 @@ func testFullDisk(t *testing.T, mode, full string) {
 	if want := full == vfs.FullDetach && mode != "WAL"; merged > 0 != want {
 		t.Errorf("%d catch-ups", merged)
 	}
-	if log := lastCatchUp(t, trail); merged > 0 && !strings.Contains(log.Note, "no space left on device") {
+	if log := lastCatchUp(t, trail); merged > 0 && !strings.Contains(log.Note, why) {
 		t.Errorf("the catch-up's note is %q", log.Note)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	sqlitevfs "github.com/ncruces/go-sqlite3/vfs"
 
+	"github.com/pagetrail/pagetrail/internal/bytesize"
 	"github.com/pagetrail/pagetrail/internal/capture"
 	"github.com/pagetrail/pagetrail/internal/durable"
 	"github.com/pagetrail/pagetrail/journal"
@@ -54,6 +55,13 @@ type Options struct {
 	// on without it until it can be written again. The package comment says more.
 	// Default FullRefuse.
 	Full string
+
+	// Quota is how many bytes a trail may take on its disk. More is as if that
+	// disk were full: then Full says what becomes of commits. What was shipped
+	// makes room when it is removed; see ship.Options.KeepBytes in package
+	// journal/ship. The first base is as large as the database, compressed, and a
+	// segment that is being sealed may go beyond by as much as it has. Default: no limit.
+	Quota int64
 
 	// Sync is SyncRemote to have COMMIT return when Acknowledge has. Default "":
 	// a commit never waits for anything but the local disk.
@@ -118,6 +126,7 @@ type params struct {
 	checkpoint string
 	inline     bool
 	full       capture.Policy
+	quota      int64
 	remote     *remote
 }
 
@@ -159,12 +168,18 @@ func parseParams(name *sqlitevfs.Filename, o Options) (p params, err error) {
 	default:
 		return p, fmt.Errorf("pagetrail: full=%s: want %q or %q", full, FullRefuse, FullDetach)
 	}
+	p.quota = o.Quota
+	if s := name.URIParameter("quota"); s != "" {
+		if p.quota, err = bytesize.Parse(s); err != nil {
+			return p, fmt.Errorf("pagetrail: quota=%w", err)
+		}
+	}
 	p.trail = trailOf(name.String(), name.URIParameter("trail"))
 	return p, nil
 }
 
 // settings are the names of our parameters in a DSN.
-var settings = []string{"trail", "checkpoint", "encode", "full", "sync", "sync_timeout", "unacknowledged"}
+var settings = []string{"trail", "checkpoint", "encode", "full", "quota", "sync", "sync_timeout", "unacknowledged"}
 
 // misspelt is the setting that was meant by a name that is none, "" if it is likely to be somebody else's. SQLite ignores
 // what it does not know, and a database whose full=detach is not heeded is found out when the disk is full.

@@ -117,7 +117,7 @@ func (v *captureVFS) openMain(name *sqlitevfs.Filename, flags sqlitevfs.OpenFlag
 	db, err := capture.Acquire(path, capture.Options{
 		Dir: params.trail, SealBytes: v.opt.SealBytes, GroupBytes: v.opt.GroupBytes, ByPath: v.files != nil && !params.inline,
 		Progress: v.opt.progressOf(path), Log: v.opt.Log, FS: v.opt.FS,
-		Full: params.full, SealFast: name.URIParameter(roleParam) == roleWatcher,
+		Full: params.full, Quota: params.quota, SealFast: name.URIParameter(roleParam) == roleWatcher,
 	})
 	if err != nil {
 		file.Close()

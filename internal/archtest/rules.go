@@ -21,6 +21,7 @@ var rooms = []room{
 	{path: "internal/ui", leaf: true, why: "it draws what it is given and knows nothing of trails"},
 	{path: "internal/invariant", leaf: true, why: "assertions are used by everyone, so they use nobody"},
 	{path: "internal/pause", leaf: true, why: "waiting takes nobody"},
+	{path: "internal/bytesize", leaf: true, why: "a number takes nobody"},
 	{path: "internal/crashfs", leaf: true, may: []string{"internal/durable"}, why: "the simulated disk is one more durable.FS, and one more VFS below ours"},
 	{path: "internal/testdb", leaf: true, why: "it makes databases for tests and knows no trail"},
 	{path: "internal/archtest", leaf: true, why: "it looks at the building from outside"},
@@ -68,7 +69,7 @@ var rooms = []room{
 		why: "the engine is told what a file did; it knows SQLite's protocols and no driver",
 	},
 	{
-		path: "vfs", may: []string{"internal/pause", "internal/capture", "internal/replica", "journal", "diff", "internal/sqlitefile", "internal/durable", "internal/invariant"},
+		path: "vfs", may: []string{"internal/pause", "internal/bytesize", "internal/capture", "internal/replica", "journal", "diff", "internal/sqlitefile", "internal/durable", "internal/invariant"},
 		why: "the front end translates a driver's calls for the engine, and does nothing else",
 	},
 	{
@@ -132,7 +133,7 @@ var rooms = []room{
 	{path: "internal/soak/...", may: public, why: "soaks run what a user has"},
 	{path: "internal/soak", may: public, why: "soaks run what a user has"},
 
-	{path: "internal/config", may: []string{"journal/objstore", "internal/ui"}, why: "it reads settings, knows what stores take as names, and knows nobody who has the settings"},
+	{path: "internal/config", may: []string{"journal/objstore", "internal/bytesize"}, why: "it reads settings, knows what stores take as names, and knows nobody who has the settings"},
 	{
 		path: "internal/sidecar", may: []string{"vfs", "internal/replica", "journal", "journal/archive", "journal/objstore", "journal/objstore/mem", "journal/objstore/file", "journal/ship", "internal/durable", "internal/pause", "internal/sqlitefile", "apply"},
 		why: "it does for many databases what vfs.Watch and ship.Run do for one",
@@ -145,7 +146,7 @@ var rooms = []room{
 	{path: "internal/bisect", may: []string{"apply", "apply/asof", "journal", "internal/query"}, why: "it asks states, and knows what makes them"},
 	{path: "internal/metrics", may: []string{"internal/sidecar", "journal", "journal/objstore"}, why: "it shows how a sidecar is doing, and changes nothing"},
 	{
-		path: "internal/cli", may: append([]string{"internal/web", "internal/demo", "internal/pause", "internal/durable", "internal/replica", "internal/bisect", "internal/query", "internal/config", "internal/sidecar", "internal/metrics", "internal/doctor"}, public...),
+		path: "internal/cli", may: append([]string{"internal/web", "internal/demo", "internal/pause", "internal/bytesize", "internal/durable", "internal/replica", "internal/bisect", "internal/query", "internal/config", "internal/sidecar", "internal/metrics", "internal/doctor"}, public...),
 		why: "the one place that knows everyone, save the engine behind the VFS: that is vfs's to offer",
 	},
 	{path: "cmd/...", may: []string{"internal/cli"}, why: "main is ten lines; what it does is in internal/cli"},

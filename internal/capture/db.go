@@ -25,6 +25,9 @@ type Options struct {
 	Mode      fs.FileMode // of the trail's files; default the database's
 	SealBytes int64       // the tail is sealed when larger; default of journal
 	SealFast  bool        // as in journal
+	// Quota is how many bytes the trail may take on its disk; more is as if that were full. Sealing a segment, which frees
+	// more than it takes in the end, is not held up. Default: no limit.
+	Quota int64
 	// GroupBytes is how many bytes of pages are encoded at a time; default what
 	// fits into one group of package diff, or else manyGroup.
 	GroupBytes int
@@ -36,6 +39,13 @@ type Options struct {
 	Full     Policy                  // of commits that the trail cannot take; default Refuse
 	Log      *slog.Logger            // default: discard
 	Now      func() time.Time        // default time.Now
+}
+
+func (o *Options) limited() durable.FS {
+	if o.Quota > 0 {
+		return durable.Quota(o.FS, o.Dir, o.Quota)
+	}
+	return o.FS
 }
 
 func (o Options) withDefaults(path string) Options {
@@ -65,7 +75,9 @@ func (o Options) withDefaults(path string) Options {
 type DB struct {
 	path string
 	opt  Options
-	refs int // guarded by registry.mu
+	// limited is Options.FS, kept under Options.Quota: for what grows as transactions are recorded.
+	limited durable.FS
+	refs    int // guarded by registry.mu
 
 	mu         sync.Mutex // guards what follows; taken before the trail's lock
 	w          *journal.Writer
@@ -116,7 +128,7 @@ func Acquire(path string, o Options) (*DB, error) {
 	key := path + "\x00" + o.Dir
 	db := registry.m[key]
 	if db == nil {
-		db = &DB{path: path, opt: o, b: builder{limit: o.GroupBytes}, wake: make(chan struct{}, 1)}
+		db = &DB{path: path, opt: o, limited: o.limited(), b: builder{limit: o.GroupBytes}, wake: make(chan struct{}, 1)}
 		registry.m[key] = db
 	}
 	db.refs++
@@ -191,12 +203,12 @@ func (db *DB) openTrail(create bool) error {
 		return nil
 	}
 	w, err := journal.OpenWriter(db.opt.Dir, &journal.WriterOptions{
-		FS: db.opt.FS, Mode: db.opt.Mode, SealBytes: db.opt.SealBytes, SealFast: db.opt.SealFast, Create: create,
+		FS: db.limited, Mode: db.opt.Mode, SealBytes: db.opt.SealBytes, SealFast: db.opt.SealFast, Create: create,
 	})
 	if err != nil {
 		return err
 	}
-	t, err := openTable(db.opt.FS, db.opt.Dir, db.opt.Mode)
+	t, err := openTable(db.limited, db.opt.Dir, db.opt.Mode)
 	if err != nil {
 		w.Close()
 		return err

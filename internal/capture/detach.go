@@ -242,7 +242,7 @@ func (db *DB) probe() (err error) {
 	if !db.exists() {
 		return nil // it is to be made
 	}
-	f, err := durable.Scratch(db.opt.FS, db.opt.Dir, db.opt.Mode)
+	f, err := durable.Scratch(db.limited, db.opt.Dir, db.opt.Mode)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/pagetrail/pagetrail/internal/bytesize"
 	"github.com/pagetrail/pagetrail/internal/ui"
 )
 
@@ -56,7 +57,7 @@ func bytesVar(f *pflag.FlagSet, to *int64, name, usage string) {
 }
 
 func (b *bytesFlag) Set(s string) error {
-	n, err := ui.ParseBytes(s)
+	n, err := bytesize.Parse(s)
 	if err == nil {
 		*b = bytesFlag(n)
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -99,7 +100,7 @@ func owns(c *config.Config) (urls []string) {
 func sources(c *config.Config) []sidecar.Source {
 	var out []sidecar.Source
 	for _, d := range c.Databases {
-		src := sidecar.Source{Path: d.Path, Glob: d.Glob, Dir: d.Dir, Trail: d.Trail, Capture: d.Capture, Keep: c.Keep, To: c.To, Key: d.Key}
+		src := sidecar.Source{Path: d.Path, Glob: d.Glob, Dir: d.Dir, Trail: d.Trail, Capture: d.Capture, Keep: c.Keep, KeepBytes: cmp.Or(d.KeepBytes, c.KeepBytes), To: c.To, Key: d.Key}
 		if d.Keep != nil {
 			src.Keep = *d.Keep
 		}

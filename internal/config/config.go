@@ -24,6 +24,7 @@ type Config struct {
 	LogLevel  string        // debug, info, warn or error
 	Grace     time.Duration // how long is shipped after SIGTERM
 	Keep      time.Duration // how long what was shipped stays in the trail; 0: for ever
+	KeepBytes int64         // how many bytes of a trail stay though they were shipped; 0: as many as there are
 	Interval  time.Duration // how long a transaction waits for others to share its batch
 	Batch     int64         // bytes that end the wait
 	Workers   int           // databases that are looked after at the same time
@@ -49,6 +50,8 @@ type Database struct {
 	Trail   string // directory of the trail; default the path and "-pagetrail"
 	Capture bool   // programs write it without the VFS
 	Keep    *time.Duration
+	// KeepBytes is as in Config; 0: as there.
+	KeepBytes int64
 }
 
 // Error is a mistake in a configuration, with its place.
@@ -109,6 +112,7 @@ func (p *parser) config(c *Config, root *yaml.Node) {
 		"listen":     p.address(&c.Listen),
 		"grace":      p.duration(&c.Grace),
 		"keep":       p.duration(&c.Keep),
+		"keep-bytes": p.bytes(&c.KeepBytes),
 		"interval":   p.duration(&c.Interval),
 		"batch":      p.bytes(&c.Batch),
 		"workers":    p.number(&c.Workers, 1, 64),
@@ -149,13 +153,14 @@ func (p *parser) database(n *yaml.Node) Database {
 	d := Database{Line: n.Line}
 	var keep time.Duration
 	p.mapping(n, map[string]func(*yaml.Node){
-		"path":    p.text(&d.Path),
-		"glob":    p.text(&d.Glob),
-		"dir":     p.text(&d.Dir),
-		"name":    p.text(&d.Name),
-		"to":      p.text(&d.To),
-		"trail":   p.text(&d.Trail),
-		"capture": p.boolean(&d.Capture),
+		"path":       p.text(&d.Path),
+		"glob":       p.text(&d.Glob),
+		"dir":        p.text(&d.Dir),
+		"name":       p.text(&d.Name),
+		"to":         p.text(&d.To),
+		"trail":      p.text(&d.Trail),
+		"capture":    p.boolean(&d.Capture),
+		"keep-bytes": p.bytes(&d.KeepBytes),
 		"keep": func(n *yaml.Node) {
 			p.duration(&keep)(n)
 			d.Keep = &keep

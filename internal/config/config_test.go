@@ -31,7 +31,7 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, key := range []string{
-		"to", "listen", "log", "format", "level", "grace", "keep", "interval", "batch", "workers", "scan", "look", "rest",
+		"to", "listen", "log", "format", "level", "grace", "keep", "keep-bytes", "interval", "batch", "workers", "scan", "look", "rest",
 		"limit", "requests", "databases", "path", "glob", "dir", "name", "trail", "capture",
 		"encrypt-to", "identity",
 	} {
@@ -85,11 +85,11 @@ func TestMistakes(t *testing.T) {
 }
 
 func TestValues(t *testing.T) {
-	c, err := config.Parse("/etc/x.yaml", []byte("to: s3://${BUCKET}/a$$b${NO:-}/${EMPTY:-e}\nbatch: 4MB\nlimit: 200kB\nrequests: 5\nkeep: 90d\ndatabases:\n- path: a.db\n  keep: 0s\n- glob: /srv/*.db\n- dir: tenants\n"), env)
+	c, err := config.Parse("/etc/x.yaml", []byte("to: s3://${BUCKET}/a$$b${NO:-}/${EMPTY:-e}\nbatch: 4MB\nlimit: 200kB\nkeep-bytes: 2MB\nrequests: 5\nkeep: 90d\ndatabases:\n- path: a.db\n  keep: 0s\n  keep-bytes: 1MB\n- glob: /srv/*.db\n- dir: tenants\n"), env)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.To != "s3://backups/a$b/e" || c.Batch != 4e6 || c.Limit != 200_000 || c.Requests != 5 || c.Keep != 90*24*time.Hour || c.Databases[0].Path != "/etc/a.db" || *c.Databases[0].Keep != 0 || c.Databases[1].Keep != nil || c.Databases[2].Dir != "/etc/tenants" {
+	if c.To != "s3://backups/a$b/e" || c.Batch != 4e6 || c.Limit != 200_000 || c.KeepBytes != 2e6 || c.Requests != 5 || c.Keep != 90*24*time.Hour || c.Databases[0].Path != "/etc/a.db" || *c.Databases[0].Keep != 0 || c.Databases[0].KeepBytes != 1e6 || c.Databases[1].Keep != nil || c.Databases[2].Dir != "/etc/tenants" {
 		t.Errorf("%+v", c)
 	}
 	for path, want := range map[string]string{

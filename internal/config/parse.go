@@ -12,7 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"github.com/pagetrail/pagetrail/internal/ui"
+	"github.com/pagetrail/pagetrail/internal/bytesize"
 )
 
 // parser turns nodes into values and keeps the first mistake.
@@ -239,7 +239,7 @@ func (p *parser) duration(to *time.Duration) func(*yaml.Node) {
 // bytes takes a number with or without a unit.
 func (p *parser) bytes(to *int64) func(*yaml.Node) {
 	return p.value(func(n *yaml.Node, s string) {
-		v, err := ui.ParseBytes(s)
+		v, err := bytesize.Parse(s)
 		if err != nil {
 			p.fail(n, err.Error(), "")
 		}

@@ -142,7 +142,7 @@ func (s *Sidecar) openShipper(ctx context.Context, e *entry) (err error) {
 	e.shipper, err = ship.Open(e.trail, &ship.Options{
 		Store: store, Trusted: true, Archive: e.archive(), Name: s.opt.Name, Once: s.once, Pause: s.pause,
 		Replica: func() bool { return replica.Is(e.path) },
-		Mend:    s.opt.Mend, Interval: s.opt.Interval, BatchBytes: s.opt.Batch, Keep: e.src.Keep,
+		Mend:    s.opt.Mend, Interval: s.opt.Interval, BatchBytes: s.opt.Batch, Keep: e.src.Keep, KeepBytes: e.src.KeepBytes,
 		Sync: func(context.Context) error { return SyncPrimary(durable.OS, e.path, e.trail) }, Events: s.events(e),
 	})
 	if err != nil {

@@ -37,14 +37,16 @@ type Options struct {
 
 // Source is one database, or all that a pattern matches or a directory has.
 type Source struct {
-	Path    string // of one; it need not exist yet
-	Glob    string // or a pattern
-	Dir     string // or a directory, with all below it: those with a trail, or with Capture every file that is a database
-	Trail   string // of one; default its path and "-pagetrail"
-	Capture bool   // its programs do not use the VFS
-	Keep    time.Duration
-	To      string                            // URL of a store
-	Key     func(path string) (string, error) // of the archive in it
+	Path    string        // of one; it need not exist yet
+	Glob    string        // or a pattern
+	Dir     string        // or a directory, with all below it: those with a trail, or with Capture every file that is a database
+	Trail   string        // of one; default its path and "-pagetrail"
+	Capture bool          // its programs do not use the VFS
+	Keep    time.Duration // as ship.Options
+	// KeepBytes is as in ship.Options.
+	KeepBytes int64
+	To        string                            // URL of a store
+	Key       func(path string) (string, error) // of the archive in it
 }
 
 // captureWorkers do the steps of watchers, none of which waits for anything but the disk, and some milliseconds for a

@@ -3,7 +3,6 @@ package ui
 import (
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -28,24 +27,6 @@ func Bytes(n int64) string {
 		return fmt.Sprintf("%.1f %s", v, units[max(i, 0)])
 	}
 	return fmt.Sprintf("%.0f %s", v, units[max(i, 0)])
-}
-
-// ParseBytes reads a number of bytes more than zero, as people write it: 512KiB, 1MiB, 4MB, 100.
-func ParseBytes(s string) (int64, error) {
-	for _, u := range []struct {
-		name string
-		n    int64
-	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}, {"", 1}} {
-		digits, ok := strings.CutSuffix(s, u.name)
-		if !ok {
-			continue
-		}
-		if v, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 64); err == nil && v > 0 && v < 1<<62/u.n {
-			return v * u.n, nil
-		}
-		break
-	}
-	return 0, fmt.Errorf("%q is no number of bytes; write 512KiB, 1MiB or 4MB", s)
 }
 
 // BytesColumn is Bytes padded so that in a column aligned to the right the digits stand below

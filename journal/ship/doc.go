@@ -37,9 +37,10 @@
 // # The local disk
 //
 // What was not shipped is never removed, whatever that takes: it is nowhere else. What was shipped leaves the trail
-// when it is older than Options.Keep, a sealed segment at a time, and the bases before it with it; so a trail holds
-// what was not shipped, what is younger than Keep, and one growing segment. Then the archive restores what the trail
-// alone no longer can.
+// when it is older than Options.Keep or the trail larger than KeepBytes, a sealed segment at a time, and the bases before
+// it with it; so a trail holds what was not shipped, what is younger than Keep, and one growing segment. Then the archive
+// restores what the trail alone no longer can. What a trail takes while the store is away is bounded by the VFS: with
+// quota=SIZE commits are refused there, or go on without the trail, as its full= says.
 //
 // # Commits that wait
 //

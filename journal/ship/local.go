@@ -12,22 +12,32 @@ import (
 	"github.com/pagetrail/pagetrail/journal"
 )
 
-// pruneEvery is how often it is looked for what Options.Keep lets go, at most: it reads the trail's directory.
-const pruneEvery = time.Minute
+// pruneEvery is how often it is looked for what Options.Keep lets go, at most, and pruneLarge how often for what KeepBytes
+// does: it reads the trail's directory.
+const (
+	pruneEvery = time.Minute
+	pruneLarge = 5 * time.Second
+)
 
-// prune removes from the trail what was shipped and is older than Options.Keep.
+// prune removes from the trail what was shipped and is older than Options.Keep, or more than KeepBytes.
 func (s *Shipper) prune(ctx context.Context) error {
 	now := s.opt.Clock.Now()
-	if s.opt.Keep <= 0 || s.prev == nil || now.Before(s.pruneAt) {
+	if s.opt.Keep <= 0 && s.opt.KeepBytes <= 0 || s.prev == nil || now.Before(s.pruneAt) {
 		return nil
 	}
-	s.pruneAt = now.Add(max(s.opt.Keep/16, pruneEvery))
+	d := journal.Disposable{UpTo: s.prev.Last, Most: s.opt.KeepBytes}
+	if s.pruneAt = now.Add(pruneLarge); s.opt.Keep > 0 {
+		d.Before = journal.TimeOf(now.Add(-s.opt.Keep))
+	}
+	if s.opt.KeepBytes <= 0 {
+		s.pruneAt = now.Add(max(s.opt.Keep/16, pruneEvery))
+	}
 	o := &journal.WriterOptions{FS: s.opt.FS}
 	_, err := journal.Seal(ctx, s.dir, o) // a process that ended a segment may not have lived to seal it
 	if err == nil {
 		var removed []string
 		var size int64
-		removed, size, err = journal.Discard(ctx, s.dir, s.prev.Last, journal.TimeOf(now.Add(-s.opt.Keep)), o)
+		removed, size, err = journal.Discard(ctx, s.dir, d, o)
 		if len(removed) > 0 && s.opt.Events.Pruned != nil {
 			s.opt.Events.Pruned(removed, size)
 		}

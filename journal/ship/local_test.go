@@ -96,6 +96,56 @@ func TestKeep(t *testing.T) {
 	p.checkArchive(s, p.last(), 10)
 }
 
+// A trail that is larger than KeepBytes loses what was shipped, the oldest first and no more than need be, however young it
+// is; what was not shipped stays.
+func TestKeepBytes(t *testing.T) {
+	p, s, c := newPrimary(t, 33), new(mem.Store), new(clock)
+	p.clock = journal.TimeOf(c.Now())
+	p.base(true)
+	for range 6 {
+		p.commit(5)
+		p.rotate(true)
+	}
+	size := func() (sum int64) {
+		for _, name := range segments(t, p.dir) {
+			info, err := os.Stat(name)
+			p.check(err)
+			sum += info.Size()
+		}
+		return sum
+	}
+	all, most := size(), size()/2
+	down := true
+	faults := &objstore.Faults{Decide: func(int, objstore.Call) objstore.Outcome {
+		if down {
+			return objstore.Refuse
+		}
+		return objstore.Pass
+	}}
+	ctx, stop := context.WithCancel(t.Context())
+	var pruned []string
+	c.at(time.Hour, func() {
+		if len(pruned) > 0 || size() != all {
+			t.Errorf("removed without the store: %v", pruned)
+		}
+		down = false
+	})
+	c.at(2*time.Hour, stop)
+	o := ship.Options{Store: objstore.Faulty(s, faults), Clock: c, Keep: 1000 * time.Hour, KeepBytes: most, Events: ship.Events{
+		Pruned: func(files []string, _ int64) { pruned = append(pruned, files...) },
+	}}
+	if _, err := ship.Run(ctx, p.dir, &o); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	left := segments(t, p.dir)
+	if len(pruned) < 2 || len(left) < 3 || size() > most {
+		t.Errorf("removed %v, there are %v, %d of %d bytes", pruned, left, size(), most)
+	}
+	p.commit(3)
+	once(t, p, s, ship.Options{})
+	p.checkArchive(s, p.last(), 10)
+}
+
 // A shipper that rests has no file open, asks nobody, and tells with one stat whether there is something to do; the
 // next process knows it from the mark.
 func TestRest(t *testing.T) {

@@ -132,7 +132,7 @@ func TestCannotBeMended(t *testing.T) {
 	once(t, p, s, ship.Options{})
 	all := batches(t, s)
 	p.check(s.Delete(t.Context(), all[2]))
-	if _, _, err := journal.Discard(t.Context(), p.dir, p.last(), p.clock+1, nil); err != nil {
+	if _, _, err := journal.Discard(t.Context(), p.dir, journal.Disposable{UpTo: p.last(), Before: p.clock + 1}, nil); err != nil {
 		t.Fatal(err)
 	}
 	p.commit(3)

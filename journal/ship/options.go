@@ -52,6 +52,11 @@ type Options struct {
 	// Keep is how long transactions stay in the trail after they were shipped: sealed segments that are older are
 	// removed, and bases with them. What was not shipped is never removed. Zero keeps everything.
 	Keep time.Duration
+	// KeepBytes is how many bytes the trail's segments and bases may have before those that were shipped are removed, the
+	// oldest first, though they are younger than Keep. The segment that grows, up to 8 MiB, and what was not shipped stay,
+	// so that it is no limit to what a trail takes; a quota is: vfs.Options.Quota, which should leave room for them. Zero
+	// is as many as there are.
+	KeepBytes int64
 	// Trusted says that the store was probed (objstore.Probe) by whoever opened it, for many trails.
 	Trusted bool
 	// FS of the trail and of temporary files; default durable.OS.
