@@ -23,6 +23,7 @@
 // because they compress better so. A transaction of more than [GroupPages] is
 // cut into groups, each a body of its own. A body together with the old
 // contents of its pages says what the new ones are; nothing else is needed.
+// For other implementations journal/FORMAT.md says the same, in section 5.3.
 //
 //	Pages      count, then of each page (gap from the number before × 2) + full
 //	Tokens     of page after page, until each is complete
