@@ -187,6 +187,7 @@ func (p *primary) restorable() map[journal.TXID]bool {
 	if _, err := apply.Verify(p.t.Context(), r.Trail, &apply.VerifyOptions{TempDir: p.t.TempDir()}); err != nil {
 		p.t.Fatal(err)
 	}
+	p.check(r.LostBeginning())
 	window, err := r.Window(p.t.Context())
 	p.check(err)
 	found := p.kept(r, &window)

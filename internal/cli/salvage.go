@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -17,9 +18,21 @@ type openedTrail struct {
 	// damage ends the trail before its end: a file that must be read to open it is damaged, and what
 	// comes from there on is as if it were not there. Nil for a sound end.
 	damage error
+	// beginning says from which transaction on what an archive began with is not there any more; nil when it is.
+	beginning error
 	// meter counts the requests of an archive, which took so long since began; nil for a trail on disk.
 	meter *objstore.Meter
 	began time.Time
+}
+
+// lostBeginning is what an archive began with and is not there any more; false when it is.
+func (t *openedTrail) lostBeginning() (journal.Span, bool) {
+	e, lost := errors.AsType[*journal.Error](t.beginning)
+	segments, err := t.Segments()
+	if !lost || err != nil || len(segments) == 0 {
+		return journal.Span{}, false
+	}
+	return journal.Span{First: e.TXID, Last: segments[0].First - 1}, true
 }
 
 // openWhole opens a trail of which every last byte of the tail is right, or as much of it as is. A

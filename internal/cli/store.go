@@ -76,7 +76,7 @@ func openArchiveBy(ctx context.Context, env *Env, raw string, o archive.Options,
 	if err != nil {
 		return nil, archiveHint(err, raw)
 	}
-	return &openedTrail{Trail: r.Trail, damage: archiveHint(r.Lost(), raw), meter: meter, began: began}, nil
+	return &openedTrail{Trail: r.Trail, damage: archiveHint(r.Lost(), raw), beginning: r.LostBeginning(), meter: meter, began: began}, nil
 }
 
 // archivesBelow names archives below a place that is none, as ship of a directory and run make them.

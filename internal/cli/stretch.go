@@ -52,6 +52,9 @@ func stretches(ctx context.Context, t *openedTrail) ([]stretch, error) {
 	for _, g := range w.Gaps {
 		all = append(all, stretch{Span: g, kind: lostStretch, reason: whyUnreadable(ctx, t.Trail, g.First)})
 	}
+	if span, lost := t.lostBeginning(); lost {
+		all = append(all, stretch{Span: span, kind: lostStretch, reason: t.beginning})
+	}
 	all = strand(ctx, t.Trail, all, last.TXID)
 	if t.damage != nil {
 		// Where it would have ended nobody can say.

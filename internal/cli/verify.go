@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -108,6 +109,10 @@ func (o *verifyOptions) run(ctx context.Context, env *Env) error {
 		// Of the end of an archive that is not there the trail knows nothing.
 		report.Problems = append(report.Problems, apply.Problem{TXID: last.TXID + 1, Err: t.damage})
 		err = worse(err, t.damage)
+	}
+	if span, lost := t.lostBeginning(); lost && (err == nil || len(report.Problems) > 0) {
+		report.Problems = slices.Insert(report.Problems, 0, apply.Problem{TXID: span.First, Err: t.beginning})
+		err = worse(err, t.beginning)
 	}
 	if deep != nil && ctx.Err() == nil && (err == nil || len(report.Problems) > 0) {
 		progress.phase("comparing")

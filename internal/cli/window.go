@@ -140,7 +140,7 @@ func (o *windowOptions) table(env *Env, all []stretch) error {
 		case s.First == 0:
 			note = "empty until "
 		}
-		if s.kind == lostStretch {
+		if s.kind == lostStretch && s.FirstTime != 0 {
 			note = "after "
 		}
 		if err := row(l.from, l.style, s.First, s.FirstTime, note); err != nil {

@@ -116,6 +116,17 @@ func (f *files) passFence() error {
 	return nil
 }
 
+// first is the transaction that the history begins with, as far as it is there.
+func (f *files) first() journal.TXID {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.names) == 0 {
+		return 0
+	}
+	id, _ := parse(f.names[0], segmentSuffix)
+	return id
+}
+
 // lastKey is the key of the last object of the history; empty when there is none.
 func (f *files) lastKey() string {
 	if len(f.names) == 0 {

@@ -32,7 +32,8 @@ type Head struct {
 	Lines []Line `json:"timelines"`
 	// Segments above level 0 that belong to the history, ascending. A batch within one of them is superseded.
 	Segments []Segment `json:"segments,omitempty"`
-	// Start and Floor: batches that begin before Start, and bases before Floor, are no part of the history any more.
+	// Start is the first transaction of the history's first batch or segment, 0: unknown. Batches that begin before it, and
+	// bases before Floor, are no part of the history any more.
 	Start journal.TXID `json:"start,omitempty"`
 	Floor journal.TXID `json:"floor,omitempty"`
 	// Hold, if there is one.

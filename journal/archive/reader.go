@@ -112,8 +112,24 @@ func (r *Reader) Lost() error {
 	return gone(r.name, last.TXID+1, r.head.Next-1)
 }
 
+// LostBeginning says that what the history began with is not there any more, which its later files do not show: a trail
+// may begin anywhere. Nil when nothing is lost, or when the head does not know.
+func (r *Reader) LostBeginning() error {
+	start := r.head.Start
+	if start == 0 && len(r.head.Segments) > 0 {
+		start = r.head.Segments[0].First
+	}
+	first := r.files.first()
+	if start == 0 || first <= start {
+		return nil
+	}
+	e := gone(r.name, start, first-1)
+	e.Hint = "bring the objects back from a copy, or from a version that the store kept; no rule of the store may delete objects by age: pagetrail compact --keep-all does"
+	return e
+}
+
 // gone is the error of batches that somebody has deleted.
-func gone(name string, first, last journal.TXID) error {
+func gone(name string, first, last journal.TXID) *journal.Error {
 	return &journal.Error{
 		Path: name, Offset: -1, TXID: first, Err: fmt.Errorf("the batches up to transaction %d were shipped and are not there any more: %w", last, journal.ErrGap),
 		Hint: "bring the objects back from a copy, or from a version that the store kept; or ship again, if the trail still has them",

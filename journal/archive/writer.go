@@ -69,6 +69,7 @@ type Writer struct {
 	head   Head
 	tag    objstore.Tag // empty: there was no head
 	next   *Head        // what the head becomes with Claim, when the trail begins a new timeline
+	begin  journal.TXID // what the first batch will begin with, of an archive that has none; else 0
 	id     string
 	fresh  []*journal.Batch // put since the head was told
 	listed *files           // what Last saw
@@ -235,6 +236,10 @@ func (w *Writer) open(ctx context.Context, key string) (*journal.SegmentReader, 
 	return s, nil
 }
 
+// Begin says what the first batch will begin with, where Last found none: Claim writes it into the head, so that
+// readers know what is missing when that batch is.
+func (w *Writer) Begin(first journal.TXID) { w.begin = first }
+
 // errMoved says that the head changed while a new timeline was being prepared from it.
 var errMoved = errors.New("the archive changed while a new timeline was being begun; look again")
 
@@ -260,6 +265,9 @@ func (w *Writer) Claim(ctx context.Context) error {
 			}
 		}
 		h.Writer = Holder{ID: w.id, Name: w.opt.Name, Since: journal.TimeOf(time.Now()), Replica: w.opt.Replica}
+		if w.begin > 0 {
+			h.Start = w.begin
+		}
 		err := w.swap(ctx, h)
 		if err == nil {
 			return w.fence(ctx)
@@ -269,6 +277,13 @@ func (w *Writer) Claim(ctx context.Context) error {
 		}
 		if err := w.look(ctx); err != nil {
 			return err
+		}
+		if w.begin > 0 { // who came first may have shipped something, which begins where it begins
+			if last, err := w.Last(ctx); err != nil {
+				return err
+			} else if last != nil {
+				w.begin = 0
+			}
 		}
 	}
 }

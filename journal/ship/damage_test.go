@@ -156,6 +156,35 @@ func TestHintBeyondTheEnd(t *testing.T) {
 	p.checkArchive(s, p.last(), 2)
 }
 
+// What an archive began with is missed, though what is left is the history of a trail that begins later; where it begins
+// is what was shipped first, not what the first to claim it would have shipped.
+func TestLostBeginning(t *testing.T) {
+	p, s := newPrimary(t, 9), new(mem.Store)
+	w, err := archive.OpenWriter(t.Context(), s, archive.WriterOptions{Identity: p.w.Identity()})
+	p.check(err)
+	w.Begin(1)
+	p.check(w.Claim(t.Context()))
+	p.live(5)
+	p.rotate(true)
+	p.base(false)
+	p.rotate(true)
+	_, err = journal.Prune(t.Context(), p.dir, p.last(), nil)
+	p.check(err)
+	for range 3 {
+		p.commit(4)
+		once(t, p, s, ship.Options{})
+	}
+	p.checkArchive(s, p.last(), 2)
+	h, err := archive.ParseHead(content(t, s, "head"))
+	p.check(err)
+	keys := batches(t, s)
+	p.check(s.Delete(t.Context(), keys[0]))
+	err = openArchive(t, s).LostBeginning()
+	if e, ok := errors.AsType[*journal.Error](err); !ok || !errors.Is(err, journal.ErrGap) || e.TXID != h.Start || h.Start <= 1 {
+		t.Errorf("%v, the head says %d", err, h.Start)
+	}
+}
+
 func FuzzParseHead(f *testing.F) {
 	_, s := archived(f, 4)
 	f.Add(content(f, s, "head"))

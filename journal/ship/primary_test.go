@@ -195,6 +195,7 @@ func (p *primary) checkArchive(s objstore.Store, last journal.TXID, states int) 
 	if tx, err := r.Last(); err != nil || tx.TXID != last {
 		p.t.Fatalf("the archive ends with %d (%v), want %d", tx.TXID, err, last)
 	}
+	p.check(r.LostBeginning())
 	if report, err := apply.Verify(p.t.Context(), r.Trail, nil); err != nil {
 		p.t.Fatalf("verify: %v, %+v", err, report)
 	}

@@ -144,6 +144,9 @@ func (s *Shipper) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if prev == nil {
+		w.Begin(from)
+	}
 	before := w.Holder()
 	if err := w.Claim(ctx); err != nil {
 		return err
