@@ -37,9 +37,10 @@ func newVerify(env *Env) *cobra.Command {
 		},
 		long: `Check a whole trail: every byte of its files, and by replaying them, the state
 checksum of every transaction and every base. What verify calls sound can be
-restored at every transaction. After damage it goes on at the next base and reports
-all it finds. Nothing is repaired or written, save a scratch file of the database's
-size in the directory for temporary files (TMPDIR).
+restored at every transaction, save those it says are stranded: what they build on is
+in the archive that the trail goes on from. After damage it goes on at the next base and
+reports all it finds. Nothing is repaired or written, save a scratch file of the
+database's size in the directory for temporary files (TMPDIR).
 
 --deep then compares the state at the last transaction with the database as SQLite
 reads it now, its WAL included, and checks the page table, a cache. Other programs
@@ -66,6 +67,7 @@ type verifyJSON struct {
 	Bytes        int64         `json:"bytes"`
 	TornBytes    int64         `json:"torn_bytes,omitempty"`
 	Spans        []spanJSON    `json:"spans"`
+	Stranded     *spanJSON     `json:"stranded,omitempty"`
 	Problems     []problemJSON `json:"problems"`
 	Database     *deepJSON     `json:"database,omitempty"`
 	Seconds      float64       `json:"seconds"`
@@ -177,6 +179,10 @@ func (o *verifyOptions) answer(t *openedTrail, r apply.Report, deep *deepCheck, 
 	for _, s := range r.Spans {
 		j.Spans = append(j.Spans, newSpanJSON(s.Span))
 	}
+	if s, some := t.stranded(r); some {
+		span := newSpanJSON(s)
+		j.Stranded = &span
+	}
 	for _, p := range r.Problems {
 		j.Problems = append(j.Problems, problemJSON{p.TXID, reasonOf(p.Err), problemCode(p.Err)})
 	}
@@ -207,6 +213,9 @@ func (o *verifyOptions) show(env *Env, t *openedTrail, r apply.Report, deep *dee
 		}
 		f.add("replayed", "%s, %d to %d, from %s", ui.Plural(s.Transactions, "transaction", "transactions"), s.First, s.Last, from)
 	}
+	if s, some := t.stranded(r); some {
+		f.styled(ui.Warn, "stranded", "%d to %d: there, and not restorable without what comes before", s.First, s.Last)
+	}
 	f.add("read", "%s: %s, %s, %s", ui.Bytes(r.Files.Bytes), ui.Plural(r.Files.Segments, "segment", "segments"),
 		ui.Plural(r.Files.Blocks, "block", "blocks"), ui.Plural(r.Files.Bases, "base", "bases"))
 	if text := t.tornText(); text != "" {
@@ -223,6 +232,21 @@ func (o *verifyOptions) show(env *Env, t *openedTrail, r apply.Report, deep *dee
 		o.advise(env, t, r)
 	}
 	return nil
+}
+
+// stranded are the transactions that the trail begins with and that nothing it has leads to; false when there are none.
+func (t *openedTrail) stranded(r apply.Report) (journal.Span, bool) {
+	segments, err := t.Segments()
+	last, lerr := t.Last()
+	if err != nil || lerr != nil || len(segments) == 0 {
+		return journal.Span{}, false
+	}
+	s := journal.Span{First: segments[0].First, Last: last.TXID}
+	if len(r.Spans) > 0 {
+		s.Last = r.Spans[0].First - min(r.Spans[0].First, 1)
+	}
+	damaged := slices.ContainsFunc(r.Problems, func(p apply.Problem) bool { return s.First <= p.TXID && p.TXID <= s.Last })
+	return s, s.First <= s.Last && !damaged
 }
 
 // advise names the next commands after problems.
