@@ -195,7 +195,7 @@ func (o *shipOptions) run(ctx context.Context, env *Env) error {
 		return withHint(err, "move the object out of the archive, and run this again: what is gone is sent anew")
 	}
 	if errors.Is(err, ship.ErrUnshipped) {
-		return withHint(kindf(errUnshipped, "%v", err), "they are in %s, and go out the next time", dir)
+		return withHint(kindf(errUnshipped, "%v", err), "what was not is in %s, and goes out the next time", dir)
 	}
 	if err != nil {
 		return archiveHint(err, o.to)

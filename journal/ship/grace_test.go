@@ -82,7 +82,7 @@ func TestGraceIsOver(t *testing.T) {
 		stop()
 	})
 	_, err := ship.Run(ctx, p.dir, &ship.Options{Store: objstore.Faulty(s, f), Clock: c, Grace: 20 * time.Millisecond})
-	if !errors.Is(err, ship.ErrUnshipped) || !strings.Contains(err.Error(), "transactions 4 to 5 are in the trail only") || f.Fired() == 0 {
+	if !errors.Is(err, ship.ErrUnshipped) || !strings.Contains(err.Error(), "transactions 4 to 5 are in the trail only") || !errors.Is(err, objstore.ErrInjected) || f.Fired() == 0 {
 		t.Errorf("%v, after %d refused calls", err, f.Fired())
 	}
 	once(t, p, s, ship.Options{})

@@ -73,6 +73,9 @@ func (s *Shipper) runGraced(ctx context.Context) error {
 	if err == nil {
 		err = s.Drain(work)
 	}
+	if errors.Is(err, errGraceOver) && s.failure != nil {
+		err = s.failure
+	}
 	switch {
 	case err == nil || ctx.Err() == nil:
 		return err
@@ -124,6 +127,7 @@ type Shipper struct {
 	idle     bool         // the last step found everything shipped
 	hurry    bool         // nothing waits for company
 	try      int          // of what failed; 1 when nothing did
+	failure  error        // of the last try
 	again    time.Time    // not to be tried before
 	pruneAt  time.Time    // when to look for what is to be pruned
 }
@@ -197,7 +201,7 @@ func (s *Shipper) Step(ctx context.Context) (wait time.Duration, err error) {
 		return 0, cause
 	}
 	if err == nil {
-		s.try, s.again = 1, time.Time{}
+		s.try, s.failure, s.again = 1, nil, time.Time{}
 		if more {
 			return 0, nil
 		}
@@ -207,6 +211,7 @@ func (s *Shipper) Step(ctx context.Context) (wait time.Duration, err error) {
 		return 0, err
 	}
 	s.try++
+	s.failure = err
 	pause := objstore.Pause(s.try, s.opt.Pause, s.opt.MostPause)
 	if s.opt.Events.Retry != nil {
 		s.opt.Events.Retry(err, s.try, pause)
