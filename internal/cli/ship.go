@@ -81,9 +81,9 @@ be in WAL mode then, and each commit is a transaction of the trail; with --once 
 in any, and all that was committed since the last time is one transaction, unless the WAL
 still has each.
 
-What somebody deleted from the middle of the archive is sent again when shipping begins,
-if the trail still has it: without --mend what is gone of the last batches, of bases, and
-of what compact has merged, which takes no request to find out.
+What somebody deleted from the archive is sent again when shipping begins, if the trail
+still has it: without --mend what is gone of its beginning, of the last batches, of bases,
+and of what compact has merged, which takes no request to find out.
 
 Before a batch leaves, the database's files are synced, so that the archive never
 has a transaction that a power cut took from this machine. Run it as a user who may

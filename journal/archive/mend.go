@@ -10,11 +10,11 @@ import (
 	"github.com/pagetrail/pagetrail/journal/objstore"
 )
 
-// Hole is transactions in the middle of the history whose object is gone from the store.
+// Hole is transactions in the middle of the history, or at its beginning, whose object is gone from the store.
 type Hole struct {
 	First, Last journal.TXID
 
-	before, after string // keys of the objects beside it
+	before, after string // keys of the objects beside it; there is none before the beginning
 	key           string // that it had; empty where there were several of different kinds
 	timeline      journal.Timeline
 }
@@ -25,6 +25,11 @@ func (w *Writer) Holes(ctx context.Context, all bool) (holes []Hole, err error) 
 	f := w.listed
 	if f == nil { // a new timeline, which has to be claimed first
 		return nil, nil
+	}
+	if first := f.first(); f.head.Start > 0 && first > f.head.Start {
+		h := Hole{First: f.head.Start, Last: first - 1, after: f.known[f.names[0]].key}
+		h.name(&f.head)
+		holes = append(holes, h)
 	}
 	for i := range max(len(f.names)-1, 0) {
 		before, after := f.names[i], f.names[i+1]
@@ -74,19 +79,12 @@ func (w *Writer) Mend(ctx context.Context, h *Hole, t *journal.Trail, f durable.
 	if h.key == "" {
 		return 0, fmt.Errorf("several objects of different kinds are gone there: %w", journal.ErrGap)
 	}
-	s, err := w.open(ctx, h.before)
-	if err != nil {
-		return 0, err
-	}
-	before, err := s.Batch()
+	before, err := w.leads(ctx, h, t)
 	if err != nil {
 		return 0, err
 	}
 	after, err := w.open(ctx, h.after)
 	if err != nil {
-		return 0, err
-	}
-	if err := t.Continues(ctx, &before); err != nil {
 		return 0, err
 	}
 	out := journal.NewSegmentBetween(f, &before, journal.Identity{Database: w.head.Database, Timeline: h.timeline})
@@ -119,4 +117,24 @@ func (w *Writer) Mend(ctx context.Context, h *Hole, t *journal.Trail, f durable.
 	}
 	err = w.store.Create(ctx, h.key, f, b.Size)
 	return b.Size, ignore(err, objstore.ErrExists) // written by an earlier try, or by somebody else
+}
+
+// leads is what a hole continues, which the trail continues, too: at the beginning what the trail has there.
+func (w *Writer) leads(ctx context.Context, h *Hole, t *journal.Trail) (journal.Batch, error) {
+	if h.before == "" {
+		b, err := t.Boundary(ctx, h.First-1)
+		if err == nil && b.Last != h.First-1 {
+			err = fmt.Errorf("no block of the trail begins with transaction %d: %w", h.First, journal.ErrRange)
+		}
+		return b, err
+	}
+	s, err := w.open(ctx, h.before)
+	if err != nil {
+		return journal.Batch{}, err
+	}
+	b, err := s.Batch()
+	if err == nil {
+		err = t.Continues(ctx, &b)
+	}
+	return b, err
 }

@@ -124,7 +124,7 @@ func (r *Reader) LostBeginning() error {
 		return nil
 	}
 	e := gone(r.name, start, first-1)
-	e.Hint = "bring the objects back from a copy, or from a version that the store kept; no rule of the store may delete objects by age: pagetrail compact --keep-all does"
+	e.Hint += "; no rule of the store may delete objects by age: pagetrail compact --keep-all does"
 	return e
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/pagetrail/pagetrail/journal/archive"
 )
 
-// mend brings back what is gone from the middle of the archive and still in the trail. What is not is told, and no
+// mend brings back what is gone from the archive, but its end, and still in the trail. What is not is told, and no
 // reason not to ship what comes after it.
 func (s *Shipper) mend(ctx context.Context) error {
 	holes, err := s.w.Holes(ctx, s.opt.Mend)

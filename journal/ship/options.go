@@ -36,7 +36,7 @@ type Options struct {
 	// A batch that holds a large transaction is larger.
 	BatchBytes int64
 	// Mend looks at every object of the archive when shipping begins, not only at what the head says of them, and brings
-	// back those that are gone from the middle of the history, as far as the trail has their transactions.
+	// back those that are gone from the history, as far as the trail has their transactions.
 	Mend bool
 	// Poll is how often the trail is looked at, which costs two calls of the system; default 100 ms.
 	Poll time.Duration
