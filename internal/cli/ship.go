@@ -201,6 +201,8 @@ func (o *shipOptions) run(ctx context.Context, env *Env) error {
 		return archiveHint(err, o.to)
 	}
 	switch {
+	case result.Last == 0:
+		env.notice("nothing to ship: the archive begins with the next transaction of the trail")
 	case result.Batches+result.Bases+result.Mended == 0:
 		env.notice("nothing to ship: the archive ends with transaction %d, as the trail does", result.Last)
 	case result.Batches == 0:

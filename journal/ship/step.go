@@ -152,7 +152,9 @@ func (s *Shipper) connect(ctx context.Context) error {
 		return err
 	}
 	s.w, s.prev, s.from, s.bases = w, prev, from, bases
-	s.result.Last = s.next() - 1
+	if s.result.Last = 0; prev != nil { // without a batch the archive holds nothing, whatever base the trail begins with
+		s.result.Last = prev.Last
+	}
 	if s.opt.Events.Claimed != nil {
 		s.opt.Events.Claimed(before, s.next()-1)
 	}
