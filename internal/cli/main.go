@@ -136,6 +136,7 @@ var elsewhere = map[string][]string{
 	"hydrate": {"checkout", "export", "extract", "recover", "restore"},
 	"log":     {"history", "list", "ls", "ltx", "snapshots"},
 	"points":  {"tag", "tags"},
+	"query":   {"as-of", "asof", "ask", "browse", "read", "select", "shell", "sql", "sqlite3"},
 	"repair":  {"recover"},
 	"rewind":  {"reset", "restore", "revert", "rollback", "undo"},
 	"ship":    {"backup", "push", "replicate", "upload"},
