@@ -16,6 +16,7 @@
 //	   00000000000007cf.base       all pages after transaction 1999
 //	   left                        up to where others may have it
 //	   branch-00000001             what timeline 1 had beyond timeline 2
+//	   cut-1795000000000000        what the trail had until then, and the database lost
 //	   lock, lock-seal, …
 //
 // # The format
@@ -52,14 +53,15 @@
 //
 // A database may lose transactions that were shipped, when a disk lied about what it had synced. Others keep what they
 // have, so [Writer.TakeBack] ends the timeline and begins the next; what the ended one had beyond that is a branch, see
-// [Trail.Branches], which [Open] opens as a trail.
+// [Trail.Branches], which [Open] opens as a trail. What nobody else has is cut off, and the timeline goes on; it is kept
+// too, as a cut, see [Trail.Cuts].
 //
 // # What is guaranteed
 //
 //   - What Flush wrote is there for every reader after it, whole or not at all. What Sync returned for survives a
 //     power cut.
 //   - A crash at any moment leaves a trail that the next Lock repairs by itself. What it cuts off is kept in a file
-//     cut-<µs>.
+//     torn-<µs>.
 //   - Damage is found, not guessed at: a CRC-32C covers every byte, in sealed history a SHA-256 chain too, and every
 //     block says what state it continues. A torn tail, corruption, a gap, a divergence, a newer version, an unknown
 //     flag and a foreign file are different errors: see [ErrCorrupt] and its neighbours.

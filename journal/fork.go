@@ -24,21 +24,18 @@ import (
 //  4. Write the identity, with the next timeline and its parent.
 //  5. Rotate, so that the timelines are in segments of their own, and readers notice.
 func (w *Writer) Fork(id TXID) error {
-	if err := w.Reset(); err != nil {
+	common, err := w.parting(id)
+	if err != nil {
 		return err
 	}
 	if w.prepared {
 		return &Error{Path: w.tail.path, Offset: -1, TXID: w.last.TXID, Err: errors.New("fork with a prepared transaction")}
 	}
-	if first := w.tail.hdr.first; id+1 < first || id > w.last.TXID {
-		return &RangeError{Want: id, First: first - 1, Last: w.last.TXID}
+	if id > w.last.TXID {
+		return &RangeError{Want: id, First: w.tail.hdr.first - 1, Last: w.last.TXID}
 	}
 	if w.identity.Timeline == 1<<32-1 {
 		return because(ErrRange, "no timeline after %d", w.identity.Timeline)
-	}
-	common, err := w.position(id)
-	if err != nil {
-		return err
 	}
 	if err := w.Sync(); err != nil { // 1
 		return err
@@ -76,7 +73,7 @@ func branchName(t Timeline) string { return fmt.Sprintf("%s%08x", branchPrefix, 
 // writeBranch keeps the tail as it is, in a directory of its own. What a crash left there has no identity, and is
 // written anew.
 func (w *Writer) writeBranch(common Position) error {
-	dir, t := filepath.Join(w.dir, branchName(w.identity.Timeline)), w.tail
+	dir := filepath.Join(w.dir, branchName(w.identity.Timeline))
 	err := w.o.FS.Mkdir(dir, dirMode(w.o.Mode))
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
@@ -84,8 +81,14 @@ func (w *Writer) writeBranch(common Position) error {
 	if err := w.o.FS.SyncDir(w.dir); err != nil {
 		return err
 	}
+	return w.keepTail(dir, common)
+}
+
+// keepTail keeps the tail in a directory, if it goes on after common. The identity comes last, and says where the two
+// part.
+func (w *Writer) keepTail(dir string, common Position) error {
 	if common.TXID < w.last.TXID {
-		if err := w.copyTail(filepath.Join(dir, segmentName(t.hdr.first))); err != nil {
+		if err := w.copyTail(filepath.Join(dir, segmentName(w.tail.hdr.first))); err != nil {
 			return err
 		}
 	}
@@ -121,7 +124,10 @@ func (w *Writer) copyTail(name string) error {
 
 // finishFork does the steps after the decision.
 func (w *Writer) finishFork(common Position) error {
-	if err := w.CutAfter(common.TXID); err != nil { // 3
+	if err := w.Reset(); err != nil {
+		return err
+	}
+	if err := w.takeOff(common.TXID); err != nil { // 3
 		return err
 	}
 	if w.last.TXID != common.TXID || w.last.Sum != common.Sum {
@@ -131,7 +137,7 @@ func (w *Writer) finishFork(common Position) error {
 				uint64(common.TXID), common.Sum, uint64(w.last.TXID), w.last.Sum),
 		})
 	}
-	if err := w.moveBases(common); err != nil {
+	if err := w.moveBases(filepath.Join(w.dir, branchName(common.Timeline)), common.TXID); err != nil {
 		return err
 	}
 	next := Identity{Format: formatVersion, Database: w.identity.Database, Timeline: common.Timeline + 1, Parent: &common}
@@ -146,24 +152,23 @@ func (w *Writer) finishFork(common Position) error {
 	return w.Rotate() // 5
 }
 
-// moveBases moves the bases of what is lost to the branch.
-func (w *Writer) moveBases(common Position) error {
+// moveBases moves the bases of what the trail lost after a transaction to where that is kept.
+func (w *Writer) moveBases(to string, after TXID) error {
 	names, err := list(w.o.FS, w.dir)
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(w.dir, branchName(common.Timeline))
+	w.staleBase = 0
 	for _, id := range names.bases {
-		if id <= common.TXID {
+		if id <= after {
 			continue
 		}
 		name := baseName(id)
-		if err := w.o.FS.Rename(filepath.Join(w.dir, name), filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := w.o.FS.Rename(filepath.Join(w.dir, name), filepath.Join(to, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	w.staleBase = 0
-	return errors.Join(w.o.FS.SyncDir(dir), w.o.FS.SyncDir(w.dir))
+	return errors.Join(w.o.FS.SyncDir(to), w.o.FS.SyncDir(w.dir))
 }
 
 // forked looks whether the timeline was ended, by a writer that then went on to the next, or died before it could.

@@ -27,6 +27,15 @@ type verdict struct {
 	Undecided journal.TXID    `json:"undecided,omitempty"`
 	Points    []journal.Point `json:"points,omitempty"`
 	Bases     []journal.TXID  `json:"bases,omitempty"`
+
+	Cuts []cutVerdict `json:"cuts,omitempty"`
+}
+
+// cutVerdict is that of a cut, as a trail of its own.
+type cutVerdict struct {
+	Dir   string       `json:"dir"`
+	After journal.TXID `json:"after"`
+	verdict
 }
 
 var sentinels = []error{
@@ -60,6 +69,13 @@ func judge(t testing.TB, dir string) verdict {
 			v.Bases = append(v.Bases, b.TXID)
 		}
 		err = berr
+	}
+	if err == nil {
+		cuts, cerr := tr.Cuts()
+		for _, c := range cuts {
+			v.Cuts = append(v.Cuts, cutVerdict{filepath.Base(c.Dir), c.After, judge(t, c.Dir)})
+		}
+		err = cerr
 	}
 	if err == nil && len(v.Bases) == 0 {
 		segments, serr := tr.Segments()
@@ -200,6 +216,26 @@ func goldenBase(t *testing.T, dir string) {
 	}
 	flush(t, w)
 	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	removeLocks(t, dir)
+}
+
+// goldenCut cuts the records after 10 off a copy of a trail.
+func goldenCut(t *testing.T, from, dir string) {
+	t.Helper()
+	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	w := lockedWriter(t, dir)
+	if err := errors.Join(w.CutAfter(10), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	cuts, err := filepath.Glob(filepath.Join(dir, "cut-*"))
+	if err != nil || len(cuts) != 1 {
+		t.Fatal(cuts, err)
+	}
+	if err := os.Rename(cuts[0], filepath.Join(dir, "cut-1700000000000000")); err != nil {
 		t.Fatal(err)
 	}
 	removeLocks(t, dir)
@@ -349,6 +385,7 @@ func writeGolden(t *testing.T, root string) {
 	for _, d := range damage {
 		alter(t, whole, filepath.Join(root, d.name), d.file, d.change)
 	}
+	goldenCut(t, whole, filepath.Join(root, "cut"))
 	base := filepath.Join(root, "base")
 	goldenBase(t, base)
 	alter(t, base, filepath.Join(root, "base-flip"), "0000000000000001.base", flipped(200))

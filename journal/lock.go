@@ -73,7 +73,7 @@ func writeTail(o *WriterOptions, dir string, id *Identity, st state) error {
 
 // Lock excludes other writers, in this process and others, then reads what they appended since; moved says
 // they did (or that this is the first Lock). When nobody did it costs the lock, an fstat and a read of 32
-// bytes. A torn tail is cut here, and what is cut is kept in a file cut-<µs>. On error the lock is not held.
+// bytes. A torn tail is cut here, and what is cut is kept in a file torn-<µs>. On error the lock is not held.
 func (w *Writer) Lock() (moved bool, err error) { return w.acquire(true) }
 
 // TryLock is Lock that does not wait for other writers: ErrLocked while one has the lock.
@@ -131,7 +131,8 @@ func (w *Writer) Unlock() {
 //     making the other: make it.
 //  3. If bytes that are no block follow the last whole one, a crash came into a write: keep them aside, cut.
 //  4. If a base is beyond the last record, a crash came between making it and its record: remember it, so
-//     that it is removed before another transaction takes that number.
+//     that it is removed before another transaction takes that number. Or it came between cutting its record
+//     off and moving it to the cut: move it.
 //  5. If there is a branch of the timeline that is still the trail's, a crash came into a Fork: finish it.
 func (w *Writer) look() (moved bool, err error) {
 	var fork *Position
@@ -214,7 +215,7 @@ func (w *Writer) repair() error {
 		from = a.off
 	}
 	if from < size {
-		if err := w.keepAside(from, size); err != nil {
+		if err := w.keepTorn(from, size); err != nil {
 			return err
 		}
 	}
@@ -227,13 +228,13 @@ func (w *Writer) repair() error {
 	return nil
 }
 
-// keepAside copies bytes of the tail to a new file cut-<µs> and syncs it.
-func (w *Writer) keepAside(from, to int64) error {
+// keepTorn copies bytes of the tail to a new file torn-<µs> and syncs it.
+func (w *Writer) keepTorn(from, to int64) error {
 	at := time.Now().UnixMicro()
 	var f durable.File
 	var err error
 	for {
-		f, err = w.o.FS.OpenFile(filepath.Join(w.dir, fmt.Sprintf("%s%d", cutPrefix, at)), os.O_RDWR|os.O_CREATE|os.O_EXCL, w.o.Mode)
+		f, err = w.o.FS.OpenFile(filepath.Join(w.dir, fmt.Sprintf("%s%d", tornPrefix, at)), os.O_RDWR|os.O_CREATE|os.O_EXCL, w.o.Mode)
 		if !errors.Is(err, fs.ErrExist) {
 			break
 		}
@@ -271,7 +272,7 @@ func copyRange(dst, src durable.File, from, to int64) error {
 	return nil
 }
 
-// findStaleBase looks for a base beyond the last record.
+// findStaleBase looks for a base beyond the last record that belongs to no cut.
 func (w *Writer) findStaleBase() error {
 	names, err := list(w.o.FS, w.dir)
 	if err != nil {
@@ -284,6 +285,7 @@ func (w *Writer) findStaleBase() error {
 	}
 	if n := len(names.bases); n > 0 && names.bases[n-1] > last {
 		w.staleBase = names.bases[n-1]
+		return w.finishCut(names)
 	}
 	return nil
 }

@@ -22,7 +22,8 @@ const (
 	basingSuffix   = ".base.writing"
 	salvagedSuffix = ".seg.salvaged" // a segment made by a repair, whole, that is to be put in place
 	evidencePrefix = "evidence-"     // directories of what repairs took out
-	cutPrefix      = "cut-"          // bytes taken off a tail, named for when (µs)
+	tornPrefix     = "torn-"         // bytes of a torn tail, named for when (µs)
+	cutPrefix      = "cut-"          // directory of the tail as it was before records were cut off, likewise
 	branchPrefix   = "branch-"       // directory of what a timeline had beyond the next one
 )
 

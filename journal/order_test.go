@@ -29,11 +29,7 @@ func (f *logFS) note(format string, args ...any) { fmt.Fprintf(&f.log, "  "+form
 
 func (f *logFS) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
 	if flag&os.O_CREATE != 0 {
-		base := filepath.Base(name)
-		if strings.HasPrefix(base, "cut-") { // named for the time
-			base = "cut"
-		}
-		f.note("create %s", base)
+		f.note("create %s", baseOf(name))
 	}
 	file, err := f.FS.OpenFile(name, flag, perm)
 	if err != nil {
@@ -53,20 +49,26 @@ func (f *logFS) Rename(a, b string) error {
 }
 
 func (f *logFS) Mkdir(name string, perm fs.FileMode) error {
-	f.note("mkdir %s", filepath.Base(name))
+	f.note("mkdir %s", baseOf(name))
 	return f.FS.Mkdir(name, perm)
 }
 
 func (f *logFS) SyncDir(name string) error {
-	f.note("sync directory %s", filepath.Base(name))
+	f.note("sync directory %s", baseOf(name))
 	return f.FS.SyncDir(name)
 }
 
-func (f *logFile) name() string {
-	if base := filepath.Base(f.Name()); !strings.HasPrefix(base, "cut-") {
-		return base
+func (f *logFile) name() string { return baseOf(f.Name()) }
+
+// baseOf is the last part of a name, without the time that it may be named for.
+func baseOf(name string) string {
+	base := filepath.Base(name)
+	for _, kind := range []string{"cut", "torn"} {
+		if strings.HasPrefix(base, kind+"-") {
+			return kind
+		}
 	}
-	return "cut"
+	return base
 }
 
 func (f *logFile) WriteAt(b []byte, off int64) (int, error) {
@@ -149,7 +151,7 @@ func TestOrderOfSyncs(t *testing.T) {
 	last := journal.Shipped{TXID: w.Last().TXID, Time: w.Last().Time, Sum: w.Last().Sum}
 	step("begin to mark what is shipped", func() (err error) { m, err = journal.OpenShipMark(dir, o); return err })
 	step("mark", func() error { return m.Mark(1, last, nil) })
-	step("take back what was shipped", func() error { _, err := w.TakeBack(last.TXID - 1); return err })
+	step("take back what was shipped", func() error { _, _, err := w.TakeBack(last.TXID - 1); return err })
 	step("close", func() error { return errors.Join(w.Close(), m.Close()) })
 	golden := filepath.Join("testdata", "order.txt")
 	if *update {

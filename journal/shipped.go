@@ -153,21 +153,26 @@ func (m *ShipMark) write(timeline Timeline, last Shipped) error {
 func (m *ShipMark) Close() error { return m.f.Close() }
 
 // TakeBack removes the records after id, which the database has lost. When none of them was shipped it is CutAfter; else
-// others may have them, and it is Fork. shipped is the last of them that may have left the trail, 0 when none has.
-func (w *Writer) TakeBack(id TXID) (shipped TXID, err error) {
+// others may have them, and it is Fork. shipped is the last of them that may have left the trail, 0 when none has; kept
+// is the directory that has what the trail had of them, to be opened as a trail, "" when it had none.
+func (w *Writer) TakeBack(id TXID) (shipped TXID, kept string, err error) {
 	lock, err := lockShipped(&w.o, w.dir)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	s, err := w.Shipped()
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
-	if s.TXID > id {
-		return s.TXID, w.Fork(id)
+	if s.TXID <= id {
+		kept, err = w.cutAfter(id)
+		return 0, kept, err
 	}
-	return 0, w.CutAfter(id)
+	if w.last.TXID > id {
+		kept = filepath.Join(w.dir, branchName(w.identity.Timeline))
+	}
+	return s.TXID, kept, w.Fork(id)
 }
 
 // Shipped is the last transaction of the present timeline that may have left the trail. The lock must be held.

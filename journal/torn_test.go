@@ -130,7 +130,7 @@ func checkRepair(t *testing.T, dir, path string, cut []byte, last journal.TXID, 
 	if w.Last().TXID != last {
 		t.Fatalf("writer's last is %d, want %d", w.Last().TXID, last)
 	}
-	kept, err := filepath.Glob(filepath.Join(dir, "cut-*"))
+	kept, err := filepath.Glob(filepath.Join(dir, "torn-*"))
 	if err != nil || (len(kept) == 1) != (len(cut) > 0) {
 		t.Fatal(kept, err)
 	}

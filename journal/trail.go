@@ -70,7 +70,7 @@ func Open(dir string, o *ReadOptions) (*Trail, error) {
 		return nil, err
 	}
 	if id.Common != nil {
-		if t.fs, err = newBranchFS(t.fs, dir, &id); err != nil {
+		if t.fs, err = newAsideFS(t.fs, dir, &id); err != nil {
 			return nil, err
 		}
 	}

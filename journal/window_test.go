@@ -14,7 +14,7 @@ import (
 func adoptBase(t testing.TB, w *journal.Writer) journal.TXID {
 	t.Helper()
 	page := make([]byte, 512)
-	page[0] = byte(w.Last().TXID)
+	page[0], page[1] = byte(w.Last().TXID), byte(w.Last().Sum.Lo)
 	b, err := w.CreateBase(512, 1, w.Last().Time+1, true)
 	if err != nil {
 		t.Fatal(err)

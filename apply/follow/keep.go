@@ -132,12 +132,12 @@ func (k *keeper) compare(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// cut takes off what the replica does not have.
+// cut takes off what the replica does not have, and the source does.
 func (k *keeper) cut() error {
 	if k.w == nil || k.stale != "" {
 		return nil
 	}
-	return k.w.CutAfter(k.r.pos.TXID)
+	return k.w.Retract(k.r.pos.TXID)
 }
 
 // fill takes what is missing from the source.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/pagetrail/pagetrail/diff"
@@ -236,18 +235,20 @@ func (db *DB) cutAfter(id journal.TXID) error {
 	if err := db.settleForFork(); err != nil {
 		return err
 	}
-	shipped, err := db.w.TakeBack(id)
+	shipped, kept, err := db.w.TakeBack(id)
 	if err != nil {
 		return fmt.Errorf("take back the transactions after %d, which the database lost: %w", uint64(id), err)
 	}
 	if shipped != 0 {
-		db.forked(was, max(lost, shipped))
+		db.forked(was, max(lost, shipped), kept)
 		return nil
 	}
 	db.last = db.w.Committed()
 	db.b.recent.drop()
-	db.opt.Log.Warn("the database lost transactions that the trail had; they are kept aside",
-		"database", db.path, "after", uint64(id), "up to", uint64(lost), "in", filepath.Join(db.opt.Dir, "cut-*"))
+	if kept != "" {
+		db.opt.Log.Warn("the database lost transactions that the trail had: the trail goes on without them, and they are kept as a trail of their own, which pagetrail log, hydrate and the others take",
+			"database", db.path, "after", uint64(id), "up to", uint64(lost), "kept", kept)
+	}
 	return nil
 }
 
@@ -260,12 +261,12 @@ func (db *DB) settleForFork() error {
 	return nil
 }
 
-// forked takes note of a new timeline.
-func (db *DB) forked(was journal.Timeline, lost journal.TXID) {
+// forked takes note of a new timeline. kept is the branch with what the trail had of what was lost, "" if nothing.
+func (db *DB) forked(was journal.Timeline, lost journal.TXID, kept string) {
 	db.last = db.w.Committed()
 	db.b.recent.drop()
 	db.opt.Log.Error("the database lost transactions that were shipped already: the timeline ends, another begins; those that the trail had are kept as a branch",
-		"database", db.path, "timeline", int(was), "after", uint64(db.last.TXID), "up to", uint64(lost), "now timeline", int(db.w.Identity().Timeline))
+		"database", db.path, "timeline", int(was), "after", uint64(db.last.TXID), "up to", uint64(lost), "now timeline", int(db.w.Identity().Timeline), "kept", kept)
 }
 
 // overtaken begins a timeline when more was shipped than the trail has, now
@@ -284,7 +285,7 @@ func (db *DB) overtaken() error {
 	if err := db.w.Fork(db.last.TXID); err != nil {
 		return fmt.Errorf("end timeline %d, of which more was shipped than the trail has: %w", was, err)
 	}
-	db.forked(was, shipped.TXID)
+	db.forked(was, shipped.TXID, "")
 	return nil
 }
 

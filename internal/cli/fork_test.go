@@ -106,7 +106,7 @@ func takeBack(t *testing.T, trail string, id journal.TXID) {
 	if err := m.Mark(w.Identity().Timeline, journal.Shipped{TXID: w.Last().TXID + 1}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.TakeBack(id); err != nil {
+	if _, _, err := w.TakeBack(id); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -16,13 +16,13 @@ import (
 
 // tally counts what was seen, for the last line of a test.
 type tally struct {
-	cuts, kills, corrupt, merged, mergedOwn, physical, undone, lost int
-	kinds                                                           map[string]int
+	cuts, kills, corrupt, merged, mergedOwn, physical, undone, lost, asides int
+	kinds                                                                   map[string]int
 }
 
 func (t *tally) String() string {
-	return fmt.Sprintf("%d cuts (%d of them kills) at %d distinct points, %d databases destroyed, %d undone, %d catch-ups (%d without others), %d residues, %d acknowledged and lost",
-		t.cuts, t.kills, len(t.kinds), t.corrupt, t.undone, t.merged, t.mergedOwn, t.physical, t.lost)
+	return fmt.Sprintf("%d cuts (%d of them kills) at %d distinct points, %d databases destroyed, %d undone, %d catch-ups (%d without others), %d residues, %d acknowledged and lost, %d kept aside",
+		t.cuts, t.kills, len(t.kinds), t.corrupt, t.undone, t.merged, t.mergedOwn, t.physical, t.lost, t.asides)
 }
 
 // own is the number that the checks write themselves.
@@ -155,6 +155,10 @@ func (w *world) durable(c *cut, f found, corrupt bool) error {
 
 // reopen opens what is left with our VFS, writes once, and compares.
 func (t *tally) reopen(w *world, c *cut, m *mount, want found, corrupt, second bool) error {
+	shown, err := m.shownTxs()
+	if err != nil {
+		return fmt.Errorf("a reader of the trail: %w", err)
+	}
 	got, err := m.writeOnce(w)
 	if err != nil {
 		if corrupt || w.mayCorrupt(c) && errors.Is(err, errNothing) {
@@ -165,8 +169,11 @@ func (t *tally) reopen(w *world, c *cut, m *mount, want found, corrupt, second b
 	if !w.mayCorrupt(c) && got.mark != want.mark {
 		return fmt.Errorf("with us SQLite has transaction %d, without us %d", got.mark, want.mark)
 	}
-	_, err = t.agree(w, c, m, got.mark, second)
-	return err
+	txs, err := t.agree(w, c, m, got.mark, second)
+	if err != nil {
+		return err
+	}
+	return t.kept(m, shown, txs)
 }
 
 // agree compares the trail with the database file, byte for byte, and its
@@ -306,7 +313,7 @@ func role(name string) string {
 		return "segment"
 	case strings.HasSuffix(name, ".base"):
 		return "base"
-	case strings.HasPrefix(name, "cut-"):
+	case strings.HasPrefix(name, "cut-"), strings.HasPrefix(name, "torn-"):
 		return "cut"
 	case strings.Contains(base, "-mj"):
 		return "super-journal"

@@ -67,7 +67,7 @@ func TestForkIsShipped(t *testing.T) {
 	defer sh.Close()
 	p.check(sh.Drain(t.Context()))
 	lost, at := p.last(), p.last()-4
-	left, err := p.w.TakeBack(at)
+	left, _, err := p.w.TakeBack(at)
 	if err != nil || left != lost || p.w.Identity().Timeline != 2 {
 		t.Fatalf("taken back after %d: %d left, timeline %d, %v", at, left, p.w.Identity().Timeline, err)
 	}
