@@ -76,6 +76,9 @@ func (r *Replica) search(ctx context.Context, sum diff.Sum, from journal.TXID) (
 	for rec, err := range r.src.Records(ctx, from) {
 		var e *journal.RangeError
 		if errors.As(err, &e) && e.First > from && e.First <= e.Last {
+			if m, ok := r.beginning(ctx, e.First-1); ok && m.Sum == sum {
+				return m, true, nil
+			}
 			return r.search(ctx, sum, e.First)
 		}
 		if isRange(err) {
@@ -91,6 +94,20 @@ func (r *Replica) search(ctx context.Context, sum diff.Sum, from journal.TXID) (
 		return mark{Position: pos, time: rec.Time}, true, nil
 	}
 	return mark{}, false, nil
+}
+
+// beginning is the state that the source's first transaction, the one after id,
+// goes on from, if it is known: a trail that was pruned knows it.
+func (r *Replica) beginning(ctx context.Context, id journal.TXID) (mark, bool) {
+	s, ok := r.src.(*trailSource)
+	if !ok {
+		return mark{}, false
+	}
+	b, err := s.trail.Boundary(ctx, id)
+	if err != nil || b.Last != id {
+		return mark{}, false
+	}
+	return mark{Position: b.After(s.Identity()), time: b.LastTime}, true
 }
 
 // settle makes m the position, after a look at whether the source has the same

@@ -37,7 +37,7 @@ pagetrail VERB --help says more, examples first.
 const trailHelp = `TRAIL|DB is the trail's directory, or the database it belongs to (then the trail
 is DB-pagetrail beside it; the database itself need not exist any more), or the URL
 of an archive that pagetrail ship wrote: s3://BUCKET/PREFIX (azure://, gs://) or
-file:///DIR.`
+file:///DIR. A cut or branch is a trail, too: DB-pagetrail/cut-…, see status --help.`
 
 // timeHelp explains the times that flags take.
 const timeHelp = `TIME is RFC 3339 (2026-11-21T14:05:00+01:00), local ('2026-11-21 14:05:06.123456',

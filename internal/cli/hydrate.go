@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -151,7 +152,17 @@ func (o *hydrateOptions) run(ctx context.Context, env *Env) error {
 		return writeJSON(env.Out, o.answer(result))
 	}
 	o.tell(env, t, result)
+	if cut := o.cutHint(ctx, env, t, result.Tx); cut != "" {
+		env.notice("%s", cut)
+	}
 	return nil
+}
+
+// cutHint is for a transaction that was cut: how to hydrate it.
+func (o *hydrateOptions) cutHint(ctx context.Context, env *Env, t *openedTrail, got journal.Tx) string {
+	return o.target.cutHint(ctx, env, t, got, func(dir, id string) string {
+		return commandLine("hydrate", dir, "-o", o.output, "--txid", id)
+	})
 }
 
 // explain adds the command to type next to an error of hydrating.
@@ -165,6 +176,9 @@ func (o *hydrateOptions) explain(ctx context.Context, env *Env, t *openedTrail, 
 		return err
 	case errors.As(err, &out):
 		hint := o.target.nearest(env, out, commandLine("hydrate", o.trail, "-o", o.output))
+		if cut := o.cutHint(ctx, env, t, journal.Tx{}); cut != "" {
+			return &hintError{err, strings.TrimSuffix(cut+"\n  or "+hint, "\n  or ")}
+		}
 		if t.damage != nil && (out.After == nil || out.Before == nil) {
 			return &hintError{&kindError{fmt.Sprintf("%v\n  what comes after is lost: %s", err, reasonOf(t.damage)), t.damage}, hint}
 		}
@@ -185,6 +199,9 @@ func (o *hydrateOptions) explain(ctx context.Context, env *Env, t *openedTrail, 
 		}
 		return &hintError{err, hint}
 	case errors.Is(err, journal.ErrNotFound) && o.target.point != "":
+		if cut := o.cutHint(ctx, env, t, journal.Tx{}); cut != "" {
+			return &hintError{err, cut}
+		}
 		return withHint(err, "see: %s", commandLine("points", o.trail))
 	case codeOf(err) == Damaged || codeOf(err) == Gap:
 		return withHint(err, "see what is left: %s; how bad it is: %s", commandLine("window", o.trail), commandLine("verify", o.trail))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -53,7 +54,8 @@ once). A ! marks a transaction with 8 times the pages or bytes of what is usual 
 it. Which tables each of them changed is told by watch --from TXID --once, and what one
 did, table by table, by show.
 
-A line between transactions says that another timeline begins: see status --help.
+A line between transactions says that another timeline begins, or that transactions were
+cut which the database had lost, and where they are: see status --help.
 
 Damaged or missing files do not end the list: what they held is reported in place.
 
@@ -114,6 +116,9 @@ func (o *logOptions) run(ctx context.Context, env *Env) error {
 	}
 	if text := t.tornText(); text != "" && last == newest.TXID {
 		env.notice("%d is the last whole one; %s", last, text)
+	}
+	if cuts, err := t.Cuts(); err == nil && !o.json {
+		env.noticeCuts("log", o.trail, slices.DeleteFunc(cuts, func(c journal.Cut) bool { return c.After < first-min(first, 1) || c.After > last }))
 	}
 	if earlier > 0 {
 		env.notice("%s before these; -n 0 lists all", ui.Plural(earlier, "transaction", "transactions"))

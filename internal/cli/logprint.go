@@ -24,15 +24,15 @@ func (o *logOptions) printer(env *Env, t *journal.Trail, last journal.TXID) (log
 	if err != nil {
 		return nil, err
 	}
-	forks, err := forksByTXID(t)
+	ends, err := endsByTXID(env, t)
 	if err != nil {
 		return nil, err
 	}
 	if o.json {
-		return &logJSON{w: bufio.NewWriter(env.Out), points: points, forks: forks, reverse: o.reverse}, nil
+		return &logJSON{w: bufio.NewWriter(env.Out), points: points, ends: ends, reverse: o.reverse}, nil
 	}
 	return &logTable{
-		env: env, points: points, forks: forks, reverse: o.reverse, days: env.OutTerm,
+		env: env, points: points, ends: ends, reverse: o.reverse, days: env.OutTerm,
 		table: ui.NewTable(env.Out, env.painter(env.OutTerm), env.tableWidth(),
 			ui.Column{Title: "TXID", Right: true, Min: len(fmt.Sprint(last))}, ui.Column{Title: "TIME"},
 			ui.Column{Title: "PAGES", Right: true}, ui.Column{Title: "PATCH", Right: true, Min: len("999 kB")},
@@ -59,7 +59,7 @@ type logTable struct {
 	env     *Env
 	table   *ui.Table
 	points  map[journal.TXID][]journal.Point
-	forks   map[journal.TXID][]journal.Branch
+	ends    map[journal.TXID][]logEnd
 	reverse bool
 	days    bool
 	day     string
@@ -75,7 +75,7 @@ func (l *logTable) row(r logRow) error {
 	}
 	// A point names the state after its transaction, so it stands on the newer side of it.
 	if l.reverse {
-		if err := errors.Join(l.forkLines(r.tx.TXID), l.pointRows(r.tx.TXID)); err != nil {
+		if err := errors.Join(l.endLines(r.tx.TXID), l.pointRows(r.tx.TXID)); err != nil {
 			return err
 		}
 	}
@@ -85,20 +85,48 @@ func (l *logTable) row(r logRow) error {
 		ui.Cell{Text: ui.BytesColumn(sizeOf(r.tx))}, kindCell(r.tx.Kind), ui.Cell{Text: foldedNote(r.tx) + ui.Clean(r.tx.Note)},
 	)
 	if err == nil && !l.reverse {
-		err = errors.Join(l.pointRows(r.tx.TXID), l.forkLines(r.tx.TXID))
+		err = errors.Join(l.pointRows(r.tx.TXID), l.endLines(r.tx.TXID))
 	}
 	return err
 }
 
-// forkLines say that the timeline ended after a transaction, and what it had beyond that.
-func (l *logTable) forkLines(id journal.TXID) error {
-	for _, b := range l.forks[id] {
-		err := l.table.Line(ui.Cell{Text: fmt.Sprintf("── timeline %d ── %s ──", b.Common.Timeline+1, forkText(b)), Style: ui.Warn})
-		if err != nil {
+// endLines say that the history parts after a transaction from what it once was.
+func (l *logTable) endLines(id journal.TXID) error {
+	for _, e := range l.ends[id] {
+		if err := l.table.Line(ui.Cell{Text: e.line, Style: ui.Warn}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// logEnd stands in a log where history once went another way: a fork or a cut.
+type logEnd struct {
+	line string
+	json any
+}
+
+// endsByTXID are those of a trail, by the transaction after which they stand.
+func endsByTXID(env *Env, t *journal.Trail) (map[journal.TXID][]logEnd, error) {
+	cuts, err := t.Cuts()
+	if err != nil {
+		return nil, err
+	}
+	branches, err := t.Branches()
+	if err != nil {
+		return nil, err
+	}
+	m := make(map[journal.TXID][]logEnd)
+	for _, c := range cuts {
+		if c.Err == nil {
+			m[c.After] = append(m[c.After], logEnd{fmt.Sprintf("── cut ── %s ──", cutText(env, c)), newCutJSON(c)})
+		}
+	}
+	for _, b := range branches {
+		line := fmt.Sprintf("── timeline %d ── %s ──", b.Common.Timeline+1, forkText(b))
+		m[b.Common.TXID] = append(m[b.Common.TXID], logEnd{line, newForkJSON(b)})
+	}
+	return m, nil
 }
 
 // forkText says why a timeline ended, and where the rest of it is.
@@ -108,18 +136,6 @@ func forkText(b journal.Branch) string {
 	}
 	row := logRow{lostFrom: b.Common.TXID + 1, lostTo: b.Last}
 	return fmt.Sprintf("it goes on without %s of timeline %d; kept in %s", row.lostRange(), b.Common.Timeline, filepath.Base(b.Dir))
-}
-
-func forksByTXID(t *journal.Trail) (map[journal.TXID][]journal.Branch, error) {
-	all, err := t.Branches()
-	if err != nil {
-		return nil, err
-	}
-	m := make(map[journal.TXID][]journal.Branch)
-	for _, b := range all {
-		m[b.Common.TXID] = append(m[b.Common.TXID], b)
-	}
-	return m, nil
 }
 
 // mark makes a number stand out, with a sign that a pipe keeps.
@@ -201,7 +217,7 @@ func (l *logTable) flush() error { return l.table.Flush() }
 type logJSON struct {
 	w       *bufio.Writer
 	points  map[journal.TXID][]journal.Point
-	forks   map[journal.TXID][]journal.Branch
+	ends    map[journal.TXID][]logEnd
 	reverse bool
 }
 
@@ -221,9 +237,9 @@ func newForkJSON(b journal.Branch) forkJSON {
 	return j
 }
 
-func (l *logJSON) forkRows(id journal.TXID) error {
-	for _, b := range l.forks[id] {
-		if err := writeJSON(l.w, newForkJSON(b)); err != nil {
+func (l *logJSON) endRows(id journal.TXID) error {
+	for _, e := range l.ends[id] {
+		if err := writeJSON(l.w, e.json); err != nil {
 			return err
 		}
 	}
@@ -247,9 +263,9 @@ func (l *logJSON) row(r logRow) error {
 		j.Points = append(j.Points, p.Name)
 	}
 	if l.reverse {
-		return errors.Join(l.forkRows(r.tx.TXID), writeJSON(l.w, j))
+		return errors.Join(l.endRows(r.tx.TXID), writeJSON(l.w, j))
 	}
-	return errors.Join(writeJSON(l.w, j), l.forkRows(r.tx.TXID))
+	return errors.Join(writeJSON(l.w, j), l.endRows(r.tx.TXID))
 }
 
 func (l *logJSON) flush() error { return l.w.Flush() }

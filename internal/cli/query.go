@@ -16,6 +16,7 @@ import (
 	"github.com/pagetrail/pagetrail/apply/asof"
 	"github.com/pagetrail/pagetrail/internal/query"
 	"github.com/pagetrail/pagetrail/internal/ui"
+	"github.com/pagetrail/pagetrail/journal"
 )
 
 type queryOptions struct {
@@ -86,6 +87,9 @@ func (o *queryOptions) run(ctx context.Context, env *Env) error {
 	progress := env.progress(ctx, "restoring")
 	defer progress.finish()
 	view, err := asof.Open(ctx, t.Trail, target, &asof.Options{CacheBytes: viewBytes, Progress: progress.apply})
+	if cut := o.cutHint(ctx, env, t, journal.Tx{}); cut != "" && codeOf(err) == Nothing {
+		return &hintError{err, cut}
+	}
 	if out, ok := errors.AsType[*apply.RangeError](err); ok && (out.Before != nil || out.After != nil) {
 		return &hintError{err, o.target.nearest(env, out, commandLine("query", o.trail, o.query))}
 	}
@@ -113,8 +117,18 @@ func (o *queryOptions) run(ctx context.Context, env *Env) error {
 	if err == nil && !o.json && !o.csv {
 		tx := view.Tx()
 		env.say("as of %s%s", describeTx(tx), o.target.before(tx))
+		if cut := o.cutHint(ctx, env, t, tx); cut != "" {
+			env.notice("%s", cut)
+		}
 	}
 	return err
+}
+
+// cutHint is for a transaction that was cut: how to ask it.
+func (o *queryOptions) cutHint(ctx context.Context, env *Env, t *openedTrail, got journal.Tx) string {
+	return o.target.cutHint(ctx, env, t, got, func(dir, id string) string {
+		return commandLine("query", dir, o.query, "--txid", id)
+	})
 }
 
 // answerWriter writes an answer to stdout.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +30,7 @@ type rewindOptions struct {
 func (o *rewindOptions) addFlags(f *pflag.FlagSet) {
 	o.target.addFlags(f)
 	f.StringVar(&o.trail, "trail", "", "the trail is in `DIR` (trail= of the DSN), not beside the database")
-	f.StringVar(&o.from, "from", "", "read the old state from the archive at `URL`, when the trail begins later")
+	f.StringVar(&o.from, "from", "", "read the old state from the archive at `URL`, when the trail begins later, or from a cut or branch, a directory")
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "say what would be undone")
 	f.BoolVar(&o.json, "json", false, "say what was done as one JSON object on stdout")
 }
@@ -43,6 +44,7 @@ func newRewind(env *Env) *cobra.Command {
 			"pagetrail rewind app.db --txid 41203      # as it was after transaction 41203",
 			"pagetrail rewind app.db --at 14:05 -n     # what would that undo?",
 			"pagetrail rewind app.db --point deploy --from s3://backups/app",
+			"pagetrail rewind app.db --txid 41210 --from app.db-pagetrail/cut-1795751103038331   # what was cut off",
 		),
 		Long: `Make a database what it was at an earlier moment, where it is. That is one more
 transaction: programs may have the database open, and see it as they see any commit of
@@ -81,6 +83,7 @@ type rewound struct {
 	to       journal.Tx       // the transaction whose state it is again
 	last     journal.TXID     // the last one before the rewind
 	pageSize int              // of the last one
+	shared   journal.TXID     // up to which the history that leads to it is the database's own
 	at       journal.Position // after the rewind; zero when it was not done
 }
 
@@ -109,18 +112,21 @@ func (o *rewindOptions) run(ctx context.Context, env *Env) error {
 		}
 		defer source.Close()
 		if a, b := source.Identity().Database, own.Identity().Database; a != b {
-			return usagef("%s is the archive of another database, %s; %s is %s", o.from, a, o.db, b)
+			return usagef("%s is of another database, %s; %s is %s", o.from, a, o.db, b)
 		}
 	}
 	plan, err := apply.Resolve(ctx, source.Trail, target)
 	if err != nil {
-		return o.explain(env, err)
+		return o.explain(ctx, env, source, err)
 	}
 	last, err := own.Last()
 	if err != nil {
 		return err
 	}
-	done := rewound{to: plan.Tx, last: last.TXID, pageSize: last.PageSize}
+	done := rewound{to: plan.Tx, last: last.TXID, pageSize: last.PageSize, shared: min(plan.Tx.TXID, last.TXID)}
+	if common := source.Identity().Common; common != nil {
+		done.shared = min(done.shared, common.TXID)
+	}
 	if !o.dryRun {
 		if err := o.replace(ctx, env, source, &done); err != nil {
 			return err
@@ -128,6 +134,9 @@ func (o *rewindOptions) run(ctx context.Context, env *Env) error {
 	}
 	if o.json {
 		return writeJSON(env.Out, o.answer(&done))
+	}
+	if cut := o.cutHint(ctx, env, source, plan.Tx); cut != "" {
+		defer env.notice("%s", cut)
 	}
 	return o.tell(env, &done)
 }
@@ -144,8 +153,8 @@ func (o *rewindOptions) check() (dir string, err error) {
 		return "", &hintError{usagef("%s is a replica: it follows its primary", o.db), "rewind the primary, and the replica follows"}
 	case o.target == targetOptions{}:
 		return "", &hintError{usagef("to which moment? --txid N, --at TIME or --point NAME is missing"), "see what happened: " + commandLine("log", o.db)}
-	case o.from != "" && !isURL(o.from):
-		return "", &hintError{usagef("--from %s is not a URL", o.from), "for a directory write file://" + absolute(o.from)}
+	case o.from != "" && !isURL(o.from) && cutOf(o.from) == "":
+		return "", &hintError{usagef("--from %s is no URL, and no cut or branch of a trail", o.from), "for an archive in a directory write file://" + absolute(o.from)}
 	}
 	if dir = o.trail; dir == "" {
 		if dir, err = trailDir(o.db); err != nil {
@@ -173,9 +182,13 @@ func rewindCommand(trail string, id journal.TXID) string {
 	if err != nil {
 		return ""
 	}
-	db := databaseOf(dir)
+	own := cutOf(dir)
+	db := databaseOf(cmp.Or(own, dir))
 	if info, err := os.Stat(db); err != nil || !info.Mode().IsRegular() || replica.Is(db) {
 		return ""
+	}
+	if own != "" {
+		return commandLine("rewind", db, "--txid", id.String(), "--from", dir)
 	}
 	return commandLine("rewind", db, "--txid", id.String())
 }
@@ -192,9 +205,12 @@ func (o *rewindOptions) replace(ctx context.Context, env *Env, source *openedTra
 	_, err = apply.Hydrate(ctx, source.Trail, was, apply.AtTXID(r.to.TXID), &apply.Options{Progress: progress.apply})
 	progress.finish()
 	if err != nil {
-		return o.explain(env, err)
+		return o.explain(ctx, env, source, err)
 	}
 	opt := &vfs.ReplaceOptions{Note: "rewound to transaction " + fmt.Sprint(r.to.TXID)}
+	if r.to.TXID > r.shared {
+		opt.Note += " of " + filepath.Base(o.from)
+	}
 	if o.trail != "" {
 		if opt.Trail, err = filepath.Abs(o.trail); err != nil {
 			return err
@@ -220,8 +236,11 @@ func (o *rewindOptions) replace(ctx context.Context, env *Env, source *openedTra
 }
 
 // explain adds the command to type next to an error of finding or making the old state.
-func (o *rewindOptions) explain(env *Env, err error) error {
+func (o *rewindOptions) explain(ctx context.Context, env *Env, source *openedTrail, err error) error {
 	command := commandLine("rewind", o.db)
+	if cut := o.cutHint(ctx, env, source, journal.Tx{}); cut != "" && codeOf(err) == Nothing {
+		return &hintError{err, cut}
+	}
 	if out, ok := errors.AsType[*apply.RangeError](err); ok {
 		hint := o.target.nearest(env, out, command)
 		if o.from == "" && out.Before == nil {
@@ -235,6 +254,13 @@ func (o *rewindOptions) explain(env *Env, err error) error {
 	return err
 }
 
+// cutHint is for a transaction that was cut: how to rewind to it.
+func (o *rewindOptions) cutHint(ctx context.Context, env *Env, source *openedTrail, got journal.Tx) string {
+	return o.target.cutHint(ctx, env, source, got, func(dir, id string) string {
+		return commandLine("rewind", o.db, "--txid", id, "--from", dir)
+	})
+}
+
 // rewoundJSON is what rewind --json answers.
 type rewoundJSON struct {
 	File        string        `json:"file"`
@@ -246,7 +272,7 @@ type rewoundJSON struct {
 }
 
 func (o *rewindOptions) answer(r *rewound) rewoundJSON {
-	j := rewoundJSON{File: o.db, Transaction: newTxJSON(r.to), Undone: uint64(r.last - r.to.TXID)}
+	j := rewoundJSON{File: o.db, Transaction: newTxJSON(r.to), Undone: uint64(r.last - r.shared)}
 	if r.at.TXID != 0 {
 		j.Database, j.Timeline, j.TXID = r.at.Database.String(), uint32(r.at.Timeline), &r.at.TXID
 	}
@@ -267,14 +293,18 @@ func (o *rewindOptions) tell(env *Env, r *rewound) error {
 	if r.to.Note != "" {
 		f.add("note", "%s", ui.Clean(r.to.Note))
 	}
-	undone := ui.Plural(uint64(r.last-r.to.TXID), "transaction", "transactions")
-	switch r.last - r.to.TXID {
+	undone := ui.Plural(uint64(r.last-r.shared), "transaction", "transactions")
+	switch r.last - r.shared {
 	case 0:
-		f.add("undone", "nothing: that is the latest")
+		why := ""
+		if r.to.TXID == r.last {
+			why = ": that is the latest"
+		}
+		f.add("undone", "nothing%s", why)
 	case 1:
 		f.add("undone", "%s, %d", undone, r.last)
 	default:
-		f.add("undone", "%s, %d to %d", undone, r.to.TXID+1, r.last)
+		f.add("undone", "%s, %d to %d", undone, r.shared+1, r.last)
 	}
 	if !o.dryRun {
 		f.add("now", "transaction %d", r.at.TXID)

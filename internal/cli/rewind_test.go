@@ -115,7 +115,7 @@ func TestRewindRefused(t *testing.T) {
 		{cli.Usage, "to which moment", []string{db}},
 		{cli.Usage, "which database", []string{db, db, "--txid", "1"}},
 		{cli.Usage, "--from s3://backups/app", []string{"s3://backups/app", "--txid", "1"}},
-		{cli.Usage, "is not a URL", []string{db, "--txid", "1", "--from", dir}},
+		{cli.Usage, "is no URL", []string{db, "--txid", "1", "--from", dir}},
 		{cli.Usage, "is a trail", []string{db + "-pagetrail", "--txid", "1"}},
 		{cli.Nothing, "--txid 4", []string{db, "--txid", "77"}},
 		{cli.Nothing, "pagetrail points", []string{db, "--point", "none"}},

@@ -23,6 +23,7 @@ import (
 
 	"github.com/pagetrail/pagetrail/internal/cli"
 	"github.com/pagetrail/pagetrail/internal/durable"
+	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/objstore/objstoretest"
 )
 
@@ -100,6 +101,7 @@ func TestScripts(t *testing.T) {
 			"maketrail": cmdMakeTrail,
 			"damage":    cmdDamage,
 			"mask":      cmdMask,
+			"cutafter":  cmdCutAfter,
 			"snapshot":  cmdSnapshot,
 			"remember":  cmdRemember,
 			"unchanged": cmdUnchanged,
@@ -186,6 +188,26 @@ func cmdDamage(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("damage: unknown way %s", args[0])
 	}
 	ts.Check(os.WriteFile(path, b, 0o644))
+}
+
+// cutafter DIR N has the database lose what came after transaction N, as far as its trail can tell: that is kept in
+// cut-1795258800000000, of 2026-11-21 11:00.
+func cmdCutAfter(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: cutafter DIR N")
+	}
+	dir := ts.MkAbs(args[0])
+	n, err := strconv.ParseUint(args[1], 10, 63)
+	ts.Check(err)
+	w, err := journal.OpenWriter(dir, nil)
+	ts.Check(err)
+	_, err = w.Lock()
+	ts.Check(err)
+	ts.Check(w.CutAfter(journal.TXID(n)))
+	ts.Check(w.Close())
+	cuts, err := filepath.Glob(filepath.Join(dir, "cut-*"))
+	ts.Check(err)
+	ts.Check(os.Rename(cuts[len(cuts)-1], filepath.Join(dir, "cut-1795258800000000")))
 }
 
 // sizes are what depends on how well patches are encoded.

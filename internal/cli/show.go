@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/pagetrail/pagetrail/apply"
 	"github.com/pagetrail/pagetrail/internal/ui"
 	"github.com/pagetrail/pagetrail/journal"
 )
@@ -93,7 +94,7 @@ func (o *showOptions) run(ctx context.Context, env *Env) error {
 		}
 		if t.damage != nil {
 			if last.TXID == 0 {
-				return o.explain(t.damage)
+				return o.explain(ctx, env, t, 0, t.damage)
 			}
 			return &hintError{t.damage, "the last before the damage: " + commandLine("show", o.trail, last.TXID.String())}
 		}
@@ -110,7 +111,7 @@ func (o *showOptions) run(ctx context.Context, env *Env) error {
 		err = t.damage // perhaps in what is lost
 	}
 	if err != nil {
-		return o.explain(err)
+		return o.explain(ctx, env, t, id, err)
 	}
 	points, err := pointsByTXID(t.Trail)
 	if err != nil {
@@ -129,7 +130,11 @@ func (o *showOptions) run(ctx context.Context, env *Env) error {
 	return nil
 }
 
-func (o *showOptions) explain(err error) error {
+func (o *showOptions) explain(ctx context.Context, env *Env, t *openedTrail, id journal.TXID, err error) error {
+	meant := targetOptions{txid: id.String(), is: apply.AtTXID(id)}
+	if cut := meant.cutHint(ctx, env, t, journal.Tx{}, func(dir, id string) string { return commandLine("show", dir, id) }); cut != "" && codeOf(err) == Nothing {
+		return &hintError{err, cut}
+	}
 	err = withBaseHint(err, o.trail)
 	var out *journal.RangeError
 	if errors.As(err, &out) && out.First <= out.Last {

@@ -40,6 +40,12 @@ written, or another took over from it before all was shipped. What the next goes
 without is kept in a branch, a directory of the trail that hydrate, log and the others
 take as a trail.
 
+A cut says that the database lost transactions which nobody else had: a power cut took
+them, or somebody removed its -wal file or put an older file in its place. The trail goes
+on without them. What it was until then is kept in a directory of it, which every verb
+takes as a trail, too; rewind DB --from DIR takes the database to a state of it. It stays
+until you remove it.
+
 DETACHED says that commits go on without the trail, as full=detach has it while the
 trail cannot be written.`,
 		run: o.run,
@@ -65,8 +71,10 @@ type statusJSON struct {
 	Detached     *detachedJSON       `json:"detached,omitempty"`
 	Parent       *statusPositionJSON `json:"parent,omitempty"`
 	Forks        []forkJSON          `json:"forks,omitempty"`
+	Cuts         []cutJSON           `json:"cuts,omitempty"`
 
 	branches []journal.Branch
+	cuts     []journal.Cut
 
 	lost error // what the gaps come to
 }
@@ -136,6 +144,7 @@ func (o *statusOptions) run(ctx context.Context, env *Env) error {
 		err = writeJSON(env.Out, s)
 	} else {
 		err = o.show(env, t.Trail, s)
+		env.noticeCuts("log", o.trail, s.cuts)
 	}
 	if err == nil && s.lost != nil {
 		env.notice("what can be restored all the same: %s", commandLine("window", o.trail))
@@ -196,6 +205,10 @@ func gatherStatus(ctx context.Context, t *openedTrail) (*statusJSON, error) {
 	for _, b := range s.branches {
 		s.Forks = append(s.Forks, newForkJSON(b))
 	}
+	if s.cuts, err = t.Cuts(); err != nil {
+		return nil, err
+	}
+	s.Cuts = cutsJSON(s.cuts)
 	return s, s.countFiles(t)
 }
 
@@ -281,6 +294,9 @@ func (s *statusJSON) showPosition(env *Env, f *facts) {
 	}
 	for _, b := range s.branches {
 		f.styled(ui.Warn, "fork", "%s", forkText(b))
+	}
+	for _, c := range s.cuts {
+		f.styled(ui.Warn, "cut", "%s", ui.Clean(cutText(env, c)))
 	}
 	if s.Last == nil {
 		f.add("position", "no transactions yet")

@@ -19,7 +19,8 @@ type targetOptions struct {
 	at    string
 	point string
 
-	moment ui.Moment // what --at means, once resolved
+	moment ui.Moment    // what --at means, once resolved
+	is     apply.Target // likewise, what they mean
 }
 
 func (o *targetOptions) addFlags(f *pflag.FlagSet) {
@@ -29,7 +30,12 @@ func (o *targetOptions) addFlags(f *pflag.FlagSet) {
 }
 
 // resolve turns the flags into a target.
-func (o *targetOptions) resolve(env *Env) (apply.Target, error) {
+func (o *targetOptions) resolve(env *Env) (t apply.Target, err error) {
+	o.is, err = o.parse(env)
+	return o.is, err
+}
+
+func (o *targetOptions) parse(env *Env) (apply.Target, error) {
 	given := 0
 	for _, s := range []string{o.txid, o.at, o.point} {
 		if s != "" {
@@ -112,6 +118,14 @@ func withBaseHint(err error, trail string) error {
 	out, ok := errors.AsType[*apply.RangeError](err)
 	if !ok || out.Before != nil || out.After != nil || isURL(trail) || isServer(trail) {
 		return err
+	}
+	if cutOf(trail) != "" {
+		if t, e := openDir(trail, openWhole); e == nil {
+			defer t.Close()
+			if segments, e := t.Segments(); e == nil && len(segments) > 0 {
+				return withHint(err, "%s", bridge(trail, segments[0].First))
+			}
+		}
 	}
 	return withHint(err, "what it goes on from is in an archive; %s makes a base of the database as it is now", commandLine("repair", trail))
 }

@@ -120,7 +120,11 @@ func besideFile(arg string, info fs.FileInfo) (string, error) {
 		return target + trailSuffix, nil
 	}
 	if parent := filepath.Dir(arg); exists(filepath.Join(parent, "identity")) {
-		return "", &hintError{usagef("%s is a file of a trail, not a trail", arg), "the trail is the directory: " + parent}
+		hint := "the trail is the directory: " + parent
+		if strings.HasPrefix(filepath.Base(arg), "torn-") {
+			hint += "; this file is what a crash left of a write, in which there is nothing whole"
+		}
+		return "", &hintError{usagef("%s is a file of a trail, not a trail", arg), hint}
 	}
 	if !info.Mode().IsRegular() {
 		return "", usagef("%s is neither a database nor a trail", arg)

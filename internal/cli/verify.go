@@ -231,6 +231,9 @@ func (o *verifyOptions) show(env *Env, t *openedTrail, r apply.Report, deep *dee
 	if len(r.Problems) > 0 {
 		o.advise(env, t, r)
 	}
+	if cuts, err := t.Cuts(); err == nil {
+		env.noticeCuts("verify", o.trail, cuts)
+	}
 	return nil
 }
 

@@ -28,7 +28,8 @@ Lost are transactions that files should hold and do not, or hold damaged; then t
 exit code is 4 or 3. Those after a loss are stranded up to the next base: they can
 be listed, and restored when what is lost comes back. So are those of a trail that goes
 on with an archive's history (hydrate --continue, exec), or was pruned once shipped: they
-can be restored from the archive; when nothing else is there, the exit code is 10.
+can be restored from the archive; when nothing else is there, the exit code is 10. What
+was cut, since the database had lost it, is a trail of its own: see status --help.
 
 The answer comes from names, headers and indexes of files. That every byte is right
 is for pagetrail verify to say.`,
@@ -42,6 +43,7 @@ type windowJSON struct {
 	Spans    []spanJSON `json:"spans"`
 	Gaps     []gapJSON  `json:"gaps"`
 	Stranded []spanJSON `json:"stranded"`
+	Cuts     []cutJSON  `json:"cuts,omitempty"`
 }
 
 // gapJSON is a run of transactions that are lost.
@@ -80,10 +82,17 @@ func (o *windowOptions) run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
+	cuts, err := t.Cuts()
+	if err != nil {
+		return err
+	}
 	if o.json {
-		err = writeJSON(env.Out, newWindowJSON(t.Dir(), all))
+		answer := newWindowJSON(t.Dir(), all)
+		answer.Cuts = cutsJSON(cuts)
+		err = writeJSON(env.Out, answer)
 	} else {
 		err = o.table(env, all)
+		env.noticeCuts("log", o.trail, cuts)
 	}
 	if err != nil {
 		return err
@@ -100,6 +109,9 @@ func (o *windowOptions) run(ctx context.Context, env *Env) error {
 		return &quietCode{Nothing, env.say("%s: nothing can be restored yet, it holds no transactions", t.Dir())}
 	}
 	if !slices.ContainsFunc(all, func(s stretch) bool { return s.kind == restorableStretch }) {
+		if cutOf(o.trail) != "" {
+			return &quietCode{Nothing, env.say("%s: nothing can be restored from it alone: %s", t.Dir(), bridge(o.trail, all[0].First))}
+		}
 		return &quietCode{Nothing, env.say("%s: nothing can be restored from it alone: what comes before transaction %d is in the archive that it was restored from, or shipped to: hydrate from there; %s makes a base of the database as it is now",
 			t.Dir(), all[0].First, commandLine("repair", o.trail))}
 	}
