@@ -19,6 +19,7 @@ const (
 	codecZstd = 1
 
 	flagPrepared = 1 << 0 // T: counts only when its C block follows
+	flagSynced   = 1 << 1 // C: the file was known to be durable up to here when the block was written
 )
 
 // blockHeader is the fixed part before each payload.
@@ -79,8 +80,11 @@ func (h *blockHeader) check() error {
 		return because(ErrFlag, "block codec %d", h.codec)
 	}
 	known := uint16(0)
-	if h.kind == blockTx {
+	switch h.kind {
+	case blockTx:
 		known = flagPrepared
+	case blockCommit:
+		known = flagSynced
 	}
 	if h.flags&^known != 0 {
 		return because(ErrFlag, "block flags %#x", h.flags)

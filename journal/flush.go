@@ -181,7 +181,10 @@ func (w *Writer) Confirm() error {
 		return err
 	}
 	t := w.tail
-	hdr := commitMark(&blockHeader{first: uint64(w.last.TXID), sealCRC: t.undecCRC}, 0)
+	hdr := blockHeader{kind: blockCommit, first: uint64(w.last.TXID), records: t.undecCRC}
+	if t.synced >= t.end {
+		hdr.flags = flagSynced
+	}
 	off, head := t.endOff, t.endHead
 	if err := w.append(&hdr, nil); err != nil {
 		return err
@@ -215,7 +218,7 @@ func (w *Writer) truncate(off int64) error {
 	if err := t.f.Truncate(off); err != nil {
 		return w.fail(err)
 	}
-	t.synced = min(t.synced, off)
+	t.synced, t.onDisk, t.w.synced = min(t.synced, off), min(t.onDisk, off), min(t.w.synced, off)
 	if _, err := t.refresh(); err != nil {
 		return w.fail(err)
 	}

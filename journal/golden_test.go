@@ -221,6 +221,26 @@ func goldenBase(t *testing.T, dir string) {
 	removeLocks(t, dir)
 }
 
+// goldenCommits has a writer for each of three transactions, which syncs before it confirms.
+func goldenCommits(t *testing.T, dir string) {
+	t.Helper()
+	for i := range 3 {
+		w, err := journal.OpenWriter(dir, &journal.WriterOptions{Create: i == 0, Database: journal.DatabaseID{15: 3}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Lock(); err != nil {
+			t.Fatal(err)
+		}
+		prepare(t, w)
+		flush(t, w)
+		if err := errors.Join(w.Sync(), w.Confirm(), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	removeLocks(t, dir)
+}
+
 // goldenCut cuts the records after 10 off a copy of a trail.
 func goldenCut(t *testing.T, from, dir string) {
 	t.Helper()
@@ -386,6 +406,10 @@ func writeGolden(t *testing.T, root string) {
 		alter(t, whole, filepath.Join(root, d.name), d.file, d.change)
 	}
 	goldenCut(t, whole, filepath.Join(root, "cut"))
+	commits := filepath.Join(root, "commits")
+	goldenCommits(t, commits)
+	alter(t, commits, filepath.Join(root, "commits-flip"), firstSegment, flipped(200))
+	alter(t, commits, filepath.Join(root, "commits-flip-mark"), firstSegment, flipped(-20))
 	base := filepath.Join(root, "base")
 	goldenBase(t, base)
 	alter(t, base, filepath.Join(root, "base-flip"), "0000000000000001.base", flipped(200))

@@ -8,7 +8,7 @@ import (
 // to deceive costs no more than reading it a few times.
 const maxLookahead = 4
 
-// laterSynced searches the bytes from off on, at every position, for whole T blocks of transactions
+// laterSynced searches the bytes from off on, at every position, for whole T and C blocks of transactions
 // after last, and returns the farthest offset that one of them says was durable.
 func laterSynced(r io.ReaderAt, off, size int64, last TXID) (int64, error) {
 	br := blockReader{r: r, limit: size}
@@ -24,7 +24,7 @@ func laterSynced(r io.ReaderAt, off, size int64, last TXID) (int64, error) {
 		}
 		at := 0
 		for ; at+blockHeaderSize <= len(w); at++ {
-			if w[at] != blockTx || w[at+1] > codecZstd || w[at+3] != 0 {
+			if w[at] != blockTx && w[at] != blockCommit || w[at+1] > codecZstd || w[at+3] != 0 {
 				continue
 			}
 			var h blockHeader
@@ -48,8 +48,14 @@ func laterSynced(r io.ReaderAt, off, size int64, last TXID) (int64, error) {
 	return best, nil
 }
 
-// syncedBy is what the T block at off says was durable; 0 when it is not a whole block.
+// syncedBy is what the T or C block at off says was durable; 0 when it is not a whole block.
 func (b *blockReader) syncedBy(h *blockHeader) (int64, error) {
+	if h.kind == blockCommit {
+		if h.flags&flagSynced != 0 && h.length == 0 {
+			return b.off, nil
+		}
+		return 0, nil
+	}
 	if err := b.checkPayload(h); err != nil {
 		if isDamage(err) {
 			return 0, nil

@@ -27,7 +27,8 @@ type tail struct {
 	undecOff  int64 // where it begins, its P blocks included
 	undecCRC  uint32
 	ended     bool  // an E block: another file goes on
-	synced    int64 // known to have been durable up to here
+	synced    int64 // known to have been durable up to here, and SQLite's transactions with it
+	onDisk    int64 // known to have been durable up to here by itself: SQLite may have lost the last transaction
 	points    []Point
 	bases     []TXID // records of Kind Base
 	marks     []mark
@@ -69,6 +70,7 @@ func (t *tail) rewind() {
 	}
 	t.seen, t.end = -1, fileHeaderSize
 	t.undecided, t.ended, t.synced, t.torn, t.damage, t.endOff = nil, false, 0, nil, nil, 0
+	t.onDisk, t.w.synced = 0, 0
 	t.points, t.marks = t.points[:0], t.marks[:0]
 	t.firstTime, t.raw, t.bases = 0, 0, t.bases[:0]
 	t.w.ahead = groupsAhead{}
@@ -170,7 +172,7 @@ func (t *tail) take(s step) error {
 	switch s {
 	case stepTx:
 		t.note(w.blk.cur.txid+1, w.unit)
-		t.synced = max(t.synced, w.blk.pre.synced)
+		t.synced, t.onDisk = max(t.synced, w.blk.pre.synced), max(t.onDisk, w.synced)
 		if err := t.lastRecord(true); err != nil {
 			return err
 		}
@@ -221,7 +223,7 @@ func (t *tail) lastRecord(committed bool) error {
 // A crash leaves the last write cut short, or, when the machine lost power, anything at all in what
 // was never synced: holes, old bytes, and whole blocks behind them. So bytes that are no block are
 // corruption only when they were once known to be durable, and every T block says up to where the
-// file was when it was written. FORMAT.md has the rule.
+// file was when it was written, as C blocks do by a flag. FORMAT.md has the rule.
 func (t *tail) broken(err error, size int64) error {
 	// A whole block that is not the one that belongs there can be a crash's
 	// doing too: an older one, cut off before, where the cut or what was
@@ -234,7 +236,7 @@ func (t *tail) broken(err error, size int64) error {
 	if e == nil || e.Offset < t.w.unit {
 		return err
 	}
-	durableTo := t.synced
+	durableTo := max(t.synced, t.onDisk)
 	if durableTo <= e.Offset {
 		later, lerr := laterSynced(t.f, e.Offset+1, size, t.st.txid)
 		if lerr != nil {

@@ -226,6 +226,45 @@ func TestFlipInTail(t *testing.T) {
 	}
 }
 
+// TestFlipWhereSynced has a writer for each transaction, which syncs it, confirms it, and ends. The mark of the commit
+// tells that what is before it was synced; so a flipped bit there is corruption, in the last transaction too. One in the
+// last mark leaves that transaction undecided.
+func TestFlipWhereSynced(t *testing.T) {
+	made, dir := newWriter(t)
+	made.Close()
+	for range 3 {
+		w := lockedWriter(t, dir)
+		prepare(t, w)
+		flush(t, w)
+		if err := errors.Join(w.Sync(), w.Confirm(), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, firstSegment)
+	whole := readFile(t, path)
+	const mark = 32
+	for i := 128; i < len(whole); i++ {
+		for bit := range 8 {
+			data := bytes.Clone(whole)
+			data[i] ^= 1 << bit
+			s, err := journal.NewSegmentReader(bytes.NewReader(data), int64(len(data)), path)
+			if i < len(whole)-mark {
+				if !errors.Is(err, journal.ErrCorrupt) {
+					t.Fatalf("byte %d bit %d: %v", i, bit, err)
+				}
+			} else if err != nil || s.Torn() == nil || s.Info().Last != 2 {
+				t.Fatalf("byte %d bit %d of the last mark: %+v, %v", i, bit, s, err)
+			}
+		}
+	}
+	// The record is durable, and SQLite's transaction not yet: that recovery may take it back.
+	w := lockedWriter(t, dir)
+	defer w.Close()
+	if id, err := w.DurableTo(); err != nil || id != 2 {
+		t.Errorf("durable to %d, %v", id, err)
+	}
+}
+
 // TestFlipInSealed flips each bit of a sealed segment and of a base: Verify finds every one.
 func TestFlipInSealed(t *testing.T) {
 	w, dir := newWriter(t)

@@ -30,6 +30,7 @@ type walker struct {
 	blkOff  int64       // where the block last returned begins
 	parts   parts       // P blocks met since the last T
 	ahead   groupsAhead // the P blocks last met
+	synced  int64       // up to where the last C block that knows it says the file was durable
 	point   Point
 	whole   bool      // what is incomplete is corruption, since it was whole once
 	trust   bool      // P blocks' payloads are checked by whoever reads them, not here
@@ -194,8 +195,11 @@ func (w *walker) tx() (step, error) {
 			w.st, w.known = w.blk.pre.before, true
 			return stepUndecided, nil
 		}
-		if mark != commitMark(&w.hdr, mark.sealCRC) {
+		if !mark.commits(&w.hdr) {
 			return stepEOF, because(ErrCorrupt, "prepared transaction followed by block %q", mark.kind)
+		}
+		if mark.flags&flagSynced != 0 {
+			w.synced = end
 		}
 		end += blockHeaderSize
 	}
@@ -204,9 +208,9 @@ func (w *walker) tx() (step, error) {
 	return stepTx, nil
 }
 
-// commitMark is the C block of a prepared T block.
-func commitMark(tx *blockHeader, sealCRC uint32) blockHeader {
-	return blockHeader{kind: blockCommit, first: tx.first, records: tx.sealCRC, sealCRC: sealCRC}
+// commits says that h is the C block of a prepared T block.
+func (h *blockHeader) commits(tx *blockHeader) bool {
+	return *h == blockHeader{kind: blockCommit, flags: h.flags, first: tx.first, records: tx.sealCRC, sealCRC: h.sealCRC}
 }
 
 // mismatch says in what a block does not continue the state before it.

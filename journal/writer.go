@@ -220,7 +220,7 @@ func (w *Writer) Add(tx Tx, b diff.Body, pages int, prepared bool) (Tx, error) {
 	c := &w.cur
 	if c.records == 0 {
 		c.before = w.pend
-		pre := preamble{before: w.pend, synced: w.tail.synced}
+		pre := preamble{before: w.pend, synced: max(w.tail.synced, w.tail.onDisk)}
 		c.h = pre.append(c.h[:0])
 	}
 	c.h = appendRecord(c.h, w.pend, &tx, w.parts, b, uint32(pages), true)
