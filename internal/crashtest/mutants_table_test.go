@@ -28,6 +28,8 @@ var mutants = []mutant{
 	{"a WAL that nobody knows is taken for ours", "internal/capture/catchup.go", "	default:\n		return errUnknownWAL", "	default:", "TestOutsiders/WAL/FULL"},
 	{"the wal-index is not asked for the end", "internal/capture/wal.go", "	if shm != nil && known == 0 {", "	if false {", "TestFailedWALSync"},
 	{"what SQLite lost is never taken back", "internal/capture/reconcile.go", "found, err = db.align(src)", "found, err = false, error(nil)", "TestPowerCuts/DELETE/FULL"},
+	{"what SQLite lost is not kept", "journal/cut.go", "if id < w.tail.last.TXID {", "if false {", "TestPowerCuts/DELETE/FULL"},
+	{"a transaction is durable when its record is", "journal/durable_to.go", "min(t.end, t.synced)", "min(t.end, max(t.synced, t.onDisk))", "TestPowerCuts/TRUNCATE/NORMAL"},
 	{"a tail ends while its last record can be lost", "internal/capture/db.go", "if err := db.settleFiles(); err != nil {", "if err := error(nil); err != nil {", "TestPowerCuts/DELETE/NORMAL"},
 	{"pages beyond the committed size are kept", "internal/capture/wal.go", "return r.page > count || r.page == lock", "return r.page == lock", "TestPowerCuts/WAL/NORMAL"},
 	{"a prepared record is always dropped", "internal/capture/reconcile.go", "case same && p.Sum == sum:\n\t\terr = db.w.Confirm()", "case same && p.Sum == sum:\n\t\terr = db.w.Drop()", "TestKillPoints/PERSIST/FULL"},
