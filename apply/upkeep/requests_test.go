@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -191,5 +192,57 @@ func TestMergedObjectIsGone(t *testing.T) {
 	p.ship()
 	if n := len(p.restorable()); n != int(p.last()) {
 		t.Errorf("shipped again: %d states of %d", n, p.last())
+	}
+}
+
+// The object with which the history begins is sent again like others: a merged one, and where it was made to begin
+// later, at the beginning of an object or within one.
+func TestFirstObjectIsGone(t *testing.T) {
+	for name, keep := range map[string]archive.Retention{"merged": {}, "forgotten": {All: day}} {
+		for _, within := range []bool{false, true} {
+			p := newPrimary(t, 23)
+			p.live(10, 20*time.Second)
+			p.now = p.now.Truncate(time.Hour).Add(time.Hour)
+			if !within {
+				p.base()
+			}
+			p.live(30, 20*time.Second)
+			if within {
+				p.base()
+			}
+			p.live(30, 20*time.Second)
+			p.now = p.now.Add(2 * time.Hour)
+			p.run(archive.Retention{}) // merged into one for each of the hours
+			p.now = p.now.Add(10 * day)
+			p.live(2, time.Second)
+			if keep.All > 0 {
+				p.now = p.now.Add(300 * day)
+			}
+			for range 2 {
+				p.run(keep)
+			}
+			p.live(25, 20*time.Second)
+			want := p.restorable()
+			r, err := archive.Open(t.Context(), p.store, nil)
+			p.check(err)
+			segments, err := r.Segments()
+			p.check(err)
+			p.check(r.Close())
+			keys, _ := objects(t, p.store)
+			gone := 0
+			for _, key := range keys {
+				if strings.Contains(key, segments[0].Name[:16]) && strings.HasSuffix(key, ".seg") {
+					p.check(p.store.Delete(t.Context(), key))
+					gone++
+				}
+			}
+			if gone == 0 || segments[0].First > 1 != (keep.All > 0) {
+				t.Fatalf("%s, within %v: %d objects deleted, of %+v", name, within, gone, segments)
+			}
+			p.ship()
+			if got := p.restorable(); !maps.Equal(got, want) {
+				t.Errorf("%s, within %v: %d states can be restored, want %d", name, within, len(got), len(want))
+			}
+		}
 	}
 }

@@ -3,6 +3,8 @@ package ship_test
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/pagetrail/pagetrail/journal"
@@ -66,6 +68,100 @@ func TestMissingBatchesAreSentAgain(t *testing.T) {
 			}
 		}
 	}
+}
+
+// So are those with which the archive begins: with a base or without one, one batch or more, while the head still says
+// where the last ones began and when it does not any more, and where the history was made to begin later. An archive that
+// has lost none of them is left as it is.
+func TestFirstBatchesAreSentAgain(t *testing.T) {
+	begins := map[string]func(p *primary){
+		"empty":        func(*primary) {},
+		"base":         func(p *primary) { p.base(true) },
+		"base between": func(p *primary) { p.commit(4); p.base(false); p.commit(2) },
+		"pruned": func(p *primary) {
+			p.commit(4)
+			p.rotate(true)
+			p.commit(3)
+			p.base(false)
+			p.commit(1)
+			p.rotate(true)
+			if removed, err := journal.Prune(t.Context(), p.dir, p.last(), nil); err != nil || len(removed) == 0 {
+				t.Fatal(removed, err)
+			}
+		},
+	}
+	for name, begin := range begins {
+		for _, many := range []int{4, 200} {
+			for _, wide := range []int{1, 2, 3} {
+				t.Run(fmt.Sprint(name, many, wide), func(t *testing.T) {
+					p, s := newPrimary(t, uint64(60+wide)), new(mem.Store)
+					begin(p)
+					p.point("first")
+					for range many {
+						p.commit(2)
+						once(t, p, s, ship.Options{Trusted: true})
+					}
+					all := batches(t, s)
+					if r := once(t, p, s, ship.Options{Mend: true}); r.Mended != 0 || fmt.Sprint(batches(t, s)) != fmt.Sprint(all) {
+						t.Fatalf("of an archive that is whole: %+v", r)
+					}
+					window, err := openArchive(t, s).Window(t.Context())
+					p.check(err)
+					for _, key := range all[:wide] {
+						p.check(s.Delete(t.Context(), key))
+					}
+					var why error
+					told := ship.Events{Mended: func(_, _ journal.TXID, _ int64, err error) { why = err }}
+					r := once(t, p, s, ship.Options{Events: told})
+					if r.Mended != 1 || why != nil || batches(t, s)[0] != all[0] {
+						t.Errorf("%+v, %v, first is %s: want the first object, which was %s", r, why, batches(t, s)[0], all[0])
+					}
+					p.checkArchive(s, p.last(), 6)
+					after, err := openArchive(t, s).Window(t.Context())
+					if err != nil || fmt.Sprint(after) != fmt.Sprint(window) {
+						t.Errorf("the window was %+v, and is %+v, %v", window, after, err)
+					}
+					if point, err := openArchive(t, s).FindPoint("first"); err != nil {
+						t.Errorf("%+v, %v", point, err)
+					}
+					if r := once(t, p, s, ship.Options{Mend: true}); r.Mended != 0 {
+						t.Errorf("once more: %+v", r)
+					}
+				})
+			}
+		}
+	}
+}
+
+// An archive that began in the middle of a history has lost nothing, though a trail has more than it began with.
+func TestBeginningIsKept(t *testing.T) {
+	p, s := newPrimary(t, 56), new(mem.Store)
+	p.commit(10)
+	p.rotate(true)
+	p.commit(2)
+	p.base(false)
+	p.commit(1)
+	p.rotate(true)
+	saved := filepath.Join(t.TempDir(), "saved")
+	p.check(os.CopyFS(saved, os.DirFS(p.dir)))
+	removed, err := journal.Prune(t.Context(), p.dir, p.last(), nil)
+	if err != nil || len(removed) == 0 {
+		t.Fatal(removed, err)
+	}
+	for range 200 {
+		p.commit(1)
+		once(t, p, s, ship.Options{Trusted: true})
+	}
+	all := batches(t, s)
+	for _, name := range removed {
+		p.check(os.Rename(filepath.Join(saved, name), filepath.Join(p.dir, name)))
+	}
+	for _, mend := range []bool{false, true} {
+		if r := once(t, p, s, ship.Options{Mend: mend}); r.Mended != 0 || fmt.Sprint(batches(t, s)) != fmt.Sprint(all) {
+			t.Errorf("asked to mend %v: %+v", mend, r)
+		}
+	}
+	p.checkArchive(s, p.last(), 10)
 }
 
 // So it is where the history has gone on to another timeline: the object that comes back is one of the timeline before.
@@ -156,7 +252,7 @@ func TestEveryCallOfMendingFails(t *testing.T) {
 		once(t, p, s, ship.Options{})
 	}
 	want := batches(t, s)
-	gone := []string{want[1], want[3]}
+	gone := []string{want[0], want[2], want[3]}
 	mend := func(through objstore.Store) ship.Result {
 		for _, key := range gone {
 			p.check(s.Delete(t.Context(), key))
@@ -167,6 +263,7 @@ func TestEveryCallOfMendingFails(t *testing.T) {
 	if r := mend(count.of(s)); r.Mended != 2 {
 		t.Fatalf("%+v", r)
 	}
+	want = batches(t, s) // two of them are one now
 	for i := range count.all {
 		for _, out := range []objstore.Outcome{objstore.Refuse, objstore.Deceive} {
 			f := &objstore.Faults{Decide: func(n int, _ objstore.Call) objstore.Outcome {
