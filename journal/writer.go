@@ -11,11 +11,14 @@ import (
 	"github.com/pagetrail/pagetrail/internal/durable"
 )
 
+// DefaultSealBytes is WriterOptions.SealBytes where none is given.
+const DefaultSealBytes = 8 << 20
+
 // WriterOptions for OpenWriter; nil means defaults.
 type WriterOptions struct {
 	FS        durable.FS  // default durable.OS
 	Mode      fs.FileMode // of files created, default 0644; directories get the x bits of its r bits
-	SealBytes int64       // the tail is Full when it is larger; default 8 MiB
+	SealBytes int64       // the tail is Full when it is larger; default DefaultSealBytes
 	SealFast  bool        // Seal takes a third less time, and what it writes is 5 % longer
 	Create    bool        // make the trail if there is none
 	Database  DatabaseID  // of a trail that is made; default drawn at random
@@ -41,7 +44,7 @@ func (o *WriterOptions) filled() WriterOptions {
 		f.Mode = 0o644
 	}
 	if f.SealBytes == 0 {
-		f.SealBytes = 8 << 20
+		f.SealBytes = DefaultSealBytes
 	}
 	return f
 }

@@ -33,7 +33,7 @@ type Options struct {
 	FS durable.FS
 
 	// SealBytes is how large the growing segment of a trail may become before
-	// it is compressed; default 8 MiB.
+	// it is compressed; default 8 MiB, or an eighth of the quota if that is less.
 	SealBytes int64
 
 	// GroupBytes is how many bytes of pages are encoded at a time, with as many of

@@ -16,8 +16,11 @@ import (
 // Settle makes the trail of the database at path have everything that was committed, whatever a crash or a program
 // without the VFS left to be recorded, and lets SQLite put WAL and journal away, if nobody else has the database open.
 // It is what a primary does last, see package apply/follow/takeover. Nothing is committed.
-func Settle(ctx context.Context, path string) (err error) {
-	w, err := NewWatcher(path, nil)
+func Settle(ctx context.Context, path string) error { return SettleWith(ctx, path, nil) }
+
+// SettleWith is Settle with options, of which VFS, Trail and Quota count, of a database in WAL mode.
+func SettleWith(ctx context.Context, path string, o *WatchOptions) (err error) {
+	w, err := NewWatcher(path, o)
 	if errors.Is(err, ErrNotWAL) {
 		return settleRollback(ctx, path)
 	}

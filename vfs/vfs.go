@@ -191,8 +191,14 @@ func createLike(files durable.FS, name, model string) (ok, made bool) {
 }
 
 func (v *captureVFS) Delete(name string, syncDir bool) error {
+	db, wal := strings.CutSuffix(name, "-wal")
+	if wal {
+		if err := capture.DeletingWAL(db); err != nil {
+			return sqlError(err, sqlite3.IOERR)
+		}
+	}
 	err := v.base.Delete(name, syncDir)
-	if db, ok := strings.CutSuffix(name, "-wal"); ok && err == nil {
+	if wal && err == nil {
 		capture.WALDeleted(db)
 	}
 	return err

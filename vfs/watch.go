@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -40,6 +42,13 @@ type WatchOptions struct {
 	// WALBytes is the length of the WAL from which it is not kept any more
 	// until it was recorded; default 64 MiB.
 	WALBytes int64
+	// Quota is how many bytes the trail may take on its disk; more is as if
+	// that were full, see [Full]; what was shipped makes room when it is removed.
+	// As in Options it is for more than a first base. Zero: no limit.
+	Quota int64
+	// OnFull, if set, is called by Watch when the trail's disk is full, and with
+	// nil when it is not any more.
+	OnFull func(err error)
 
 	hook func(step string) // for tests
 }
@@ -86,17 +95,26 @@ func (o *WatchOptions) withDefaults() WatchOptions {
 // trail are sealed in less time than a writer's own, and are some 5 % longer:
 // who watches works beside a writer, and as a rule ships. At the end, if
 // nobody else has the database open, the WAL is checkpointed and deleted.
+//
+// While the trail's disk is full, or its quota reached, programs go on, and
+// what they commit stays in the WAL; when there is room it is recorded. What
+// the WAL does not have any more by then, see WatchOptions.WALBytes, is one
+// record. Log of the VFS's Options says so.
 func Watch(ctx context.Context, path string, o *WatchOptions) (err error) {
 	w, err := NewWatcher(path, o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	for {
+	for full := false; ; {
 		wait, err := w.Step()
-		if err != nil && !Busy(err) {
+		if err != nil && !Busy(err) && !Full(err) {
 			return err
 		}
+		if is := Full(err); is != full && w.opt.OnFull != nil {
+			w.opt.OnFull(err)
+		}
+		full = Full(err)
 		if err := pause.For(ctx, wait); err != nil {
 			return err
 		}
@@ -106,6 +124,16 @@ func Watch(ctx context.Context, path string, o *WatchOptions) (err error) {
 // Busy says that an error of [Watcher.Step] is over by itself: a lock that
 // somebody holds for the moment.
 func Busy(err error) bool { return errors.Is(err, sqlite3.BUSY) }
+
+// fullWait is how long a Step waits for room that there was none for.
+const fullWait = time.Second
+
+// Full says that an error of [Watcher.Step] is the disk of the trail that is
+// full, or its quota that is reached: the next Step tries again, and goes on
+// where this one could not.
+func Full(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, sqlite3.FULL)
+}
 
 // Watcher is a Watch that is done step by step, for programs that watch many
 // databases from few goroutines. Not safe for concurrent use.
@@ -143,6 +171,9 @@ func (w *Watcher) open() error {
 	q := url.Values{"vfs": {w.opt.VFS}, "mode": {"rw"}, "encode": {"inline"}, "checkpoint": {"sqlite"}, "sync": {"local"}, roleParam: {roleWatcher}}
 	if w.opt.Trail != "" {
 		q.Set("trail", w.opt.Trail)
+	}
+	if w.opt.Quota > 0 {
+		q.Set("quota", strconv.FormatInt(w.opt.Quota, 10))
 	}
 	dsn := fileURL(w.path, q)
 	var err error
@@ -191,10 +222,13 @@ func (w *Watcher) rollback() error {
 }
 
 // Step records what was committed since the last one, and says after which
-// time to look again. After an error that is [Busy] the next Step tries
-// again; after others the Watcher is to be closed.
+// time to look again. After an error that is [Busy] or [Full] the next Step
+// tries again; after others the Watcher is to be closed.
 func (w *Watcher) Step() (wait time.Duration, err error) {
 	changed, err := w.watch.Step(w.read)
+	if Full(err) {
+		return fullWait, err
+	}
 	if changed {
 		w.wait = w.watch.Wait(w.opt.Poll)
 		return w.wait, err

@@ -160,9 +160,13 @@ func (db *DB) recordCommits(src files, limit uint32) (err error) {
 			db.table.forget()
 			db.wal.lose()
 			db.last = db.w.Committed()
+			if db.trailFailed(err) { // only what is sealed can be removed to make room
+				err = errors.Join(err, db.rotate())
+			}
 		}
 		db.b.shrink()
 	}()
+	tight := db.refusal.Load() != nil // then there may be room for one, and not for all
 	pending := 0
 	err = db.wal.commits(src.wal, limit, true, func(end sqlitefile.Frame, frame uint32) error {
 		tx, err := db.recordCommit(from, state, end, frame)
@@ -170,7 +174,7 @@ func (db *DB) recordCommits(src files, limit uint32) (err error) {
 			return err
 		}
 		state = tx
-		if pending += int(tx.Bytes) + 100; pending >= batchBytes || len(db.b.entries) > 1000 {
+		if pending += int(tx.Bytes) + 100; tight || pending >= batchBytes || len(db.b.entries) > 1000 {
 			pending = 0
 			return db.flush(state)
 		}

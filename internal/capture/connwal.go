@@ -270,18 +270,34 @@ func (c *Conn) committedWAL() {
 	}
 }
 
-// WALDeleted is told that one of our connections, the last to close, deleted
-// the WAL of the database at path: it had recorded everything before.
-func WALDeleted(path string) {
+// DeletingWAL is asked before one of our connections, the last to close, deletes
+// the WAL of the database at path. All of it may have been copied, by others,
+// and some not recorded: then it says why, and SQLite, which has closed its
+// file, leaves it where it is, as after a crash.
+func DeletingWAL(path string) error {
+	for _, db := range captures(path) {
+		if err := db.refusal.Load(); err != nil {
+			return fmt.Errorf("delete a WAL that may not be recorded: %w", *err)
+		}
+	}
+	return nil
+}
+
+// captures are those of the database at path.
+func captures(path string) (dbs []*DB) {
 	registry.mu.Lock()
-	var dbs []*DB
+	defer registry.mu.Unlock()
 	for _, db := range registry.m {
 		if db.path == path {
 			dbs = append(dbs, db)
 		}
 	}
-	registry.mu.Unlock()
-	for _, db := range dbs {
+	return dbs
+}
+
+// WALDeleted is told that it did: everything was recorded before.
+func WALDeleted(path string) {
+	for _, db := range captures(path) {
 		if !db.ready.Load() {
 			continue
 		}

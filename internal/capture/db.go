@@ -23,7 +23,7 @@ type Options struct {
 	FS        durable.FS  // where the trail is; default [durable.OS]
 	Dir       string      // the trail; default the database's path + Suffix
 	Mode      fs.FileMode // of the trail's files; default the database's
-	SealBytes int64       // the tail is sealed when larger; default of journal
+	SealBytes int64       // the tail is sealed when larger; default of journal, or a sealedOfQuota of Quota if that is less
 	SealFast  bool        // as in journal
 	// Quota is how many bytes the trail may take on its disk; more is as if that were full. Sealing a segment, which frees
 	// more than it takes in the end, is not held up. Default: no limit.
@@ -40,6 +40,10 @@ type Options struct {
 	Log      *slog.Logger            // default: discard
 	Now      func() time.Time        // default time.Now
 }
+
+// sealedOfQuota is the part of a quota that the segment which grows may take: only what is sealed can be removed once it
+// was shipped.
+const sealedOfQuota = 8
 
 func (o *Options) limited() durable.FS {
 	if o.Quota > 0 {
@@ -60,6 +64,9 @@ func (o Options) withDefaults(path string) Options {
 		if fi, err := o.FS.Stat(path); err == nil {
 			o.Mode = fi.Mode().Perm()
 		}
+	}
+	if o.SealBytes == 0 && o.Quota > 0 {
+		o.SealBytes = min(max(o.Quota/sealedOfQuota, 1), journal.DefaultSealBytes)
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

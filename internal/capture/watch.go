@@ -74,6 +74,7 @@ type Watch struct {
 	limit uint32 // frames in the WAL from which it is not held any more
 	seen  sqlitefile.IndexHeader
 	given bool      // no lock is held, on purpose
+	long  bool      // the WAL is beyond the limit, and that was said
 	salt  [2]uint32 // where the WAL stood when its mark was let go
 	frame uint32
 	pace  pace
@@ -116,7 +117,17 @@ func (w *Watch) Held() (wal, file bool) { return w.pin.mark != 0, w.pin.zero }
 
 // Step records what was committed since the last, if anything was; changed
 // says so. read is to call fn within a read transaction of the connection.
+// After an error of the system on a file of the trail, such as a full disk, the
+// next one goes on where this one could not.
 func (w *Watch) Step(read func(fn func() error) error) (changed bool, err error) {
+	changed, err = w.step(read)
+	if db := w.c.db; err != nil && db.trailFailed(err) {
+		db.refuse(err, "the trail cannot be written: what is committed stays in the WAL until it can, or the WAL grows too long")
+	}
+	return changed, errors.Join(err, w.limited(err != nil))
+}
+
+func (w *Watch) step(read func(fn func() error) error) (changed bool, err error) {
 	over, err := w.handedOver()
 	if err = errors.Join(err, w.synced()); err != nil {
 		return true, err
@@ -156,14 +167,7 @@ func (w *Watch) Step(read func(fn func() error) error) (changed bool, err error)
 			}
 		}
 	}
-	if err := w.letGo(); err != nil {
-		return true, err
-	}
-	if w.pin.mark != 0 && w.over == nil && idx.MxFrame > w.limit {
-		w.c.db.opt.Log.Warn("the WAL is not held any more: it grew beyond the limit", "database", w.c.db.path, "frames", idx.MxFrame)
-		return true, w.giveWay()
-	}
-	return true, nil
+	return true, w.letGo()
 }
 
 // Wait is when the next Step is due after one that found something: the most
@@ -365,6 +369,26 @@ func (w *Watch) recordedTo(idx sqlitefile.IndexHeader) (frame uint32, ok bool) {
 		return 0, true
 	}
 	return db.wal.frame, db.wal.located && db.wal.hdr.Salt == idx.Salt
+}
+
+// limited gives up a WAL that grew beyond the limit. After a step that failed
+// it may be mark 0 that is held, and copying what waits.
+func (w *Watch) limited(failed bool) error {
+	idx, ok := w.pin.index()
+	switch {
+	case !ok:
+		return nil
+	case idx.MxFrame <= w.limit:
+		w.long = false
+		return nil
+	case w.over != nil, w.pin.mark == 0 && !(failed && w.pin.zero):
+		return nil
+	}
+	if !w.long {
+		w.c.db.opt.Log.Warn("the WAL is not held any more: it grew beyond the limit", "database", w.c.db.path, "frames", idx.MxFrame)
+	}
+	w.long = true
+	return w.giveWay()
 }
 
 // giveWay gives up both locks until there is something to record again.

@@ -26,7 +26,7 @@ type execOptions struct {
 	to      string
 	restore bool
 	capture bool
-	keep    time.Duration
+	disk    diskOptions
 	grace   time.Duration
 	args    []string
 }
@@ -36,7 +36,7 @@ func (o *execOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.to, "to", "", "its archive's `URL`: s3://, azure://, gs:// or file:///DIR")
 	f.BoolVar(&o.restore, "restore-if-missing", false, "restore the database first, if it is not there")
 	f.BoolVar(&o.capture, "capture", false, "the application does not use the VFS")
-	lengthVar(f, &o.keep, "keep", 0, "how `LONG` what was shipped stays on the disk (0: for ever)")
+	o.disk.addFlags(f)
 	lengthVar(f, &o.grace, "grace", 30*time.Second, "how `LONG` is shipped after its end")
 }
 
@@ -83,6 +83,9 @@ func (o *execOptions) run(ctx context.Context, env *Env) (err error) {
 	case !isURL(o.to):
 		return &hintError{usagef("where to? --to URL is missing, or no URL"), "for a directory write file:///DIR"}
 	}
+	if err := o.disk.check(o.capture); err != nil {
+		return err
+	}
 	if o.db, err = filepath.Abs(o.db); err != nil {
 		return err
 	}
@@ -101,7 +104,7 @@ func (o *execOptions) run(ctx context.Context, env *Env) (err error) {
 	log := slog.New(slog.NewTextHandler(env.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	slog.SetDefault(log)
 	s, err := sidecar.New(ctx, &sidecar.Options{
-		Sources: []sidecar.Source{{Path: o.db, To: o.to, Key: func(string) (string, error) { return "", nil }, Capture: o.capture, Keep: o.keep}},
+		Sources: []sidecar.Source{o.disk.of(sidecar.Source{Path: o.db, To: o.to, Key: func(string) (string, error) { return "", nil }, Capture: o.capture})},
 		Open:    stores.Open, Seal: sealWith(keys), StoreName: storeName, Grace: o.grace, Look: 100 * time.Millisecond,
 		Log: log,
 	})

@@ -101,6 +101,9 @@ func sources(c *config.Config) []sidecar.Source {
 	var out []sidecar.Source
 	for _, d := range c.Databases {
 		src := sidecar.Source{Path: d.Path, Glob: d.Glob, Dir: d.Dir, Trail: d.Trail, Capture: d.Capture, Keep: c.Keep, KeepBytes: cmp.Or(d.KeepBytes, c.KeepBytes), To: c.To, Key: d.Key}
+		if d.Capture {
+			src.Quota = cmp.Or(d.Quota, c.Quota)
+		}
 		if d.Keep != nil {
 			src.Keep = *d.Keep
 		}

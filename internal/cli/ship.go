@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,6 +35,12 @@ type shipOptions struct {
 	interval time.Duration
 	grace    time.Duration
 	limit    int64 // bytes a second; 0: as many as there are
+	disk     diskOptions
+	// Of what is recorded here: why the last commits are not, as there is no room, that this is so, and that since then some
+	// was made.
+	unrecorded error
+	full       atomic.Bool
+	removed    bool
 }
 
 func (o *shipOptions) addFlags(f *pflag.FlagSet) {
@@ -43,6 +51,7 @@ func (o *shipOptions) addFlags(f *pflag.FlagSet) {
 	lengthVar(f, &o.interval, "interval", time.Second, "how `LONG` a transaction waits for others to share its batch")
 	lengthVar(f, &o.grace, "grace", 30*time.Second, "how `LONG` is shipped on after SIGTERM or SIGINT")
 	bytesVar(f, &o.limit, "limit", "send and fetch no more than `SIZE` a second: 200kB, 1MB (default as fast as it goes)")
+	o.disk.addFlags(f)
 	f.StringVar(&o.name, "name", "", "`NAME` of this writer, for whoever finds the archive held (default machine and process)")
 	f.BoolVar(&o.json, "json", false, "say at the end what was shipped as one JSON object on stdout, of several databases one a line")
 }
@@ -80,6 +89,11 @@ With --capture what programs commit without the VFS is recorded first. The datab
 be in WAL mode then, and each commit is a transaction of the trail; with --once it may be
 in any, and all that was committed since the last time is one transaction, unless the WAL
 still has each.
+
+The trail keeps what was shipped, unless --keep or --keep-bytes let it go; then the
+archive restores what the trail alone no longer can. What was not shipped is never
+removed. With --capture --quota bounds that too: beyond it commits wait in the database's
+WAL, up to 64 MiB, and what a longer one loses is one transaction afterwards.
 
 What somebody deleted from the archive is sent again when shipping begins, if the trail
 still has it: without --mend what is gone of its beginning, of the last batches, of bases,
@@ -144,7 +158,7 @@ func (o *shipOptions) check() error {
 			return usagef("%s is an archive; what is shipped is a trail", arg)
 		}
 	}
-	return nil
+	return o.disk.check(o.capture)
 }
 
 func (o *shipOptions) run(ctx context.Context, env *Env) error {
@@ -161,7 +175,7 @@ func (o *shipOptions) run(ctx context.Context, env *Env) error {
 	}
 	dir, err := trailDir(o.trail)
 	if err != nil {
-		return err
+		return cmp.Or(o.unrecorded, err)
 	}
 	s, err := env.openStore(ctx, o.to, objstore.NewLimiter(o.rate()).Limit)
 	if err != nil {
@@ -172,18 +186,26 @@ func (o *shipOptions) run(ctx context.Context, env *Env) error {
 		return err
 	}
 	var result ship.Result
-	run := func(ctx context.Context) (err error) {
-		result, err = ship.Run(ctx, dir, &ship.Options{
+	run := func(ctx context.Context) error {
+		r, err := ship.Run(ctx, dir, &ship.Options{
 			Store: s, Archive: storeName(o.to), Name: o.name, Once: o.once, Mend: o.mend, Grace: o.grace, Interval: o.interval,
+			Keep: o.disk.keep, KeepBytes: o.disk.most(), Full: o.full.Load,
 			Replica: func() bool { return replica.Is(databaseOf(dir)) },
 			Sync:    func(context.Context) error { return syncPrimary(durable.OS, dir) }, Events: o.events(env),
 		})
+		result = ship.Result{
+			Batches: result.Batches + r.Batches, Bases: result.Bases + r.Bases, Transactions: result.Transactions + r.Transactions,
+			Bytes: result.Bytes + r.Bytes, Mended: result.Mended + r.Mended, Last: r.Last,
+		}
 		return err
 	}
-	if o.capture && !o.once {
-		err = o.watching(ctx, run)
-	} else {
+	switch {
+	case !o.capture:
 		err = run(ctx)
+	case o.once:
+		err = o.inTurns(ctx, run)
+	default:
+		err = o.watching(ctx, run)
 	}
 	if o.json {
 		if e := writeJSON(env.Out, newShipJSON(o.to, result)); err == nil {
@@ -200,6 +222,12 @@ func (o *shipOptions) run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return archiveHint(err, o.to)
 	}
+	tellShipped(env, &result)
+	return nil
+}
+
+// tellShipped says what a run has shipped that ended well.
+func tellShipped(env *Env, result *ship.Result) {
 	switch {
 	case result.Last == 0:
 		env.notice("nothing to ship: the archive begins with the next transaction of the trail")
@@ -211,7 +239,6 @@ func (o *shipOptions) run(ctx context.Context, env *Env) error {
 		env.notice("shipped %s up to %d in %s, %s", ui.Plural(result.Transactions, "transaction", "transactions"), result.Last,
 			ui.Plural(result.Batches, "batch", "batches"), ui.Bytes(result.Bytes))
 	}
-	return nil
 }
 
 // shipJSON is what ship --json answers.
@@ -251,6 +278,7 @@ func (o *shipOptions) events(env *Env) ship.Events {
 			}
 			env.notice("sent transactions %d to %d again, which were missing in the archive, %s", first, last, ui.Bytes(size))
 		},
+		Pruned: func([]string, int64) { o.removed = true },
 		Retry: func(err error, _ int, pause time.Duration) {
 			env.notice("%v; again in %s", err, ui.Duration(pause))
 		},

@@ -12,12 +12,29 @@ import (
 )
 
 // settle has the trail of a database whose programs do not use the VFS take in what they have committed so far; the first
-// time it makes the trail.
+// time it makes the trail. That there is no room is no error yet: what was recorded before is shipped, which may make some.
 func (o *shipOptions) settle(ctx context.Context) error {
 	if err := captured(o.trail); err != nil {
 		return err
 	}
-	return vfs.Settle(ctx, o.trail)
+	err := vfs.SettleWith(ctx, o.trail, &vfs.WatchOptions{Quota: o.disk.quota})
+	o.unrecorded, o.removed = nil, false
+	if o.full.Store(vfs.Full(err)); vfs.Full(err) {
+		o.unrecorded, err = err, nil
+	}
+	return err
+}
+
+// inTurns ships what there is, and what could not be recorded before that made room for it.
+func (o *shipOptions) inTurns(ctx context.Context, ship func(context.Context) error) error {
+	for {
+		if err := ship(ctx); err != nil || o.unrecorded == nil || !o.removed {
+			return errors.Join(err, o.unrecorded)
+		}
+		if err := o.settle(ctx); err != nil {
+			return err
+		}
+	}
 }
 
 // captured is the error of an argument that is no database whose commits may be recorded here.
@@ -44,7 +61,7 @@ func (o *shipOptions) watching(ctx context.Context, ship func(context.Context) e
 	shipping, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	over := make(chan error, 1)
 	go func() {
-		err := vfs.Watch(watched, o.trail, nil)
+		err := vfs.Watch(watched, o.trail, &vfs.WatchOptions{Quota: o.disk.quota, OnFull: func(err error) { o.full.Store(err != nil) }})
 		stop(err)
 		over <- err
 	}()

@@ -72,3 +72,38 @@ func TestShipCaptures(t *testing.T) {
 		t.Errorf("the archive has %s", got)
 	}
 }
+
+// A trail with a quota takes what was committed in turns: what was shipped makes room for the rest, and each commit is a
+// transaction of the archive. One of which not even what was shipped is in the way ends it with an error.
+func TestShipCapturesWithinQuota(t *testing.T) {
+	dir := t.TempDir()
+	db, url := filepath.Join(dir, "app.db"), "file://"+filepath.ToSlash(filepath.Join(dir, "store"))
+	plain, err := sqlite3.Open("file:" + filepath.ToSlash(db))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	exec := func(sql string) {
+		t.Helper()
+		if err := plain.Exec(sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	exec("PRAGMA journal_mode=wal; PRAGMA wal_autocheckpoint=0; CREATE TABLE t(a, b)")
+	wanted(t, cli.Done, "shipped the base of transaction 1", "ship", db, "--to", url, "--capture", "--once")
+	const n = 150 // of 10 kB
+	for i := range n {
+		exec(fmt.Sprintf("INSERT INTO t VALUES(%d, randomblob(10000))", i))
+	}
+	ship := []string{"ship", db, "--to", url, "--capture", "--once", "--quota", "500kB"}
+	wanted(t, cli.Done, fmt.Sprintf("shipped %d transactions up to %d", n, n+1), ship...)
+	exec("INSERT INTO t VALUES(1000, randomblob(600000))")
+	wanted(t, cli.Failed, "the quota of 500000 bytes is reached", ship...)
+	wanted(t, cli.Done, fmt.Sprintf("shipped 1 transaction up to %d", n+2), append(ship[:len(ship)-1:len(ship)-1], "2MB")...)
+	was := filepath.Join(dir, "was.db")
+	wanted(t, cli.Done, "", "hydrate", url, "-o", was)
+	if got, want := rows(t, was, "SELECT count(*)||','||sum(length(b)) FROM t"), fmt.Sprintf("%d,%d", n+1, n*10000+600000); got != want {
+		t.Errorf("the archive has %s, the database %s", got, want)
+	}
+	wanted(t, cli.Usage, "&quota= where it opens its database", "ship", db, "--to", url, "--quota", "500kB")
+}

@@ -30,7 +30,7 @@ func isDirectoryOfMany(arg string) bool {
 func (o *shipOptions) sources() (list []sidecar.Source, err error) {
 	named := map[string]sidecar.Source{}
 	for _, arg := range o.args {
-		src := sidecar.Source{Capture: o.capture, To: o.to}
+		src := o.disk.of(sidecar.Source{Capture: o.capture, To: o.to})
 		if isDirectoryOfMany(arg) {
 			if src.Dir, err = filepath.Abs(arg); err != nil {
 				return nil, err

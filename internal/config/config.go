@@ -25,6 +25,7 @@ type Config struct {
 	Grace     time.Duration // how long is shipped after SIGTERM
 	Keep      time.Duration // how long what was shipped stays in the trail; 0: for ever
 	KeepBytes int64         // how many bytes of a trail stay though they were shipped; 0: as many as there are
+	Quota     int64         // how many bytes the trail of a captured database may take; 0: as many as there are
 	Interval  time.Duration // how long a transaction waits for others to share its batch
 	Batch     int64         // bytes that end the wait
 	Workers   int           // databases that are looked after at the same time
@@ -50,8 +51,8 @@ type Database struct {
 	Trail   string // directory of the trail; default the path and "-pagetrail"
 	Capture bool   // programs write it without the VFS
 	Keep    *time.Duration
-	// KeepBytes is as in Config; 0: as there.
-	KeepBytes int64
+	// KeepBytes and Quota are as in Config; 0: as there.
+	KeepBytes, Quota int64
 }
 
 // Error is a mistake in a configuration, with its place.
@@ -113,6 +114,7 @@ func (p *parser) config(c *Config, root *yaml.Node) {
 		"grace":      p.duration(&c.Grace),
 		"keep":       p.duration(&c.Keep),
 		"keep-bytes": p.bytes(&c.KeepBytes),
+		"quota":      p.bytes(&c.Quota),
 		"interval":   p.duration(&c.Interval),
 		"batch":      p.bytes(&c.Batch),
 		"workers":    p.number(&c.Workers, 1, 64),
@@ -161,6 +163,7 @@ func (p *parser) database(n *yaml.Node) Database {
 		"trail":      p.text(&d.Trail),
 		"capture":    p.boolean(&d.Capture),
 		"keep-bytes": p.bytes(&d.KeepBytes),
+		"quota":      p.bytes(&d.Quota),
 		"keep": func(n *yaml.Node) {
 			p.duration(&keep)(n)
 			d.Keep = &keep
@@ -177,6 +180,8 @@ func (p *parser) database(n *yaml.Node) Database {
 		p.fail(n, "a database has one of path:, glob: and dir:", "")
 	case d.Path == "" && (d.Name != "" || d.To != "" || d.Trail != ""):
 		p.fail(n, "name:, to: and trail: are of one database, and glob: or dir: may be many", "give those a path: entry before this one")
+	case d.Quota != 0 && !d.Capture:
+		p.fail(n, "quota: is for databases with capture: true", "a program that opens its database with ?vfs=pagetrail says &quota= there")
 	case d.Name != "" && d.To != "":
 		p.fail(n, "either name: (below the file's to:) or to: (a URL of its own)", "")
 	}

@@ -31,7 +31,7 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, key := range []string{
-		"to", "listen", "log", "format", "level", "grace", "keep", "keep-bytes", "interval", "batch", "workers", "scan", "look", "rest",
+		"to", "listen", "log", "format", "level", "grace", "keep", "keep-bytes", "quota", "interval", "batch", "workers", "scan", "look", "rest",
 		"limit", "requests", "databases", "path", "glob", "dir", "name", "trail", "capture",
 		"encrypt-to", "identity",
 	} {
@@ -44,12 +44,14 @@ func TestExample(t *testing.T) {
 func TestMistakes(t *testing.T) {
 	const rest = "to: file:///b\ndatabases: [{path: a.db}]\n"
 	for text, want := range map[string]string{
-		"":                                             "x.yaml:1: the file is empty",
-		"to: [":                                        "x.yaml:2: not YAML: did not find expected",
-		"- a":                                          "x.yaml:1: want keys and values here",
-		rest + "intervall: 1s":                         `x.yaml:3: unknown key "intervall"; did you mean interval:?`,
-		rest + "Keep: 1s":                              `x.yaml:3: unknown key "Keep"; did you mean keep:?`,
-		rest + "quota: 1s":                             `x.yaml:3: unknown key "quota"; there are batch, databases, `,
+		"":                     "x.yaml:1: the file is empty",
+		"to: [":                "x.yaml:2: not YAML: did not find expected",
+		"- a":                  "x.yaml:1: want keys and values here",
+		rest + "intervall: 1s": `x.yaml:3: unknown key "intervall"; did you mean interval:?`,
+		rest + "Keep: 1s":      `x.yaml:3: unknown key "Keep"; did you mean keep:?`,
+		rest + "size: 1s":      `x.yaml:3: unknown key "size"; there are batch, databases, `,
+		rest + "quota: 1s":     `x.yaml:3: "1s" is no number of bytes; write 512KiB, 1MiB or 4MB`,
+		"to: x\ndatabases:\n- path: a\n  quota: 4MB":   `x.yaml:3: quota: is for databases with capture: true; a program that opens`,
 		rest + "log:\n  fromat: json":                  `x.yaml:4: unknown key "fromat"; did you mean format:?`,
 		rest + "log:\n  format: xml":                   `x.yaml:4: "xml" is none of text, json`,
 		rest + "to: file:///c":                         "x.yaml:3: to: is there already, in line 1",
@@ -85,11 +87,11 @@ func TestMistakes(t *testing.T) {
 }
 
 func TestValues(t *testing.T) {
-	c, err := config.Parse("/etc/x.yaml", []byte("to: s3://${BUCKET}/a$$b${NO:-}/${EMPTY:-e}\nbatch: 4MB\nlimit: 200kB\nkeep-bytes: 2MB\nrequests: 5\nkeep: 90d\ndatabases:\n- path: a.db\n  keep: 0s\n  keep-bytes: 1MB\n- glob: /srv/*.db\n- dir: tenants\n"), env)
+	c, err := config.Parse("/etc/x.yaml", []byte("to: s3://${BUCKET}/a$$b${NO:-}/${EMPTY:-e}\nbatch: 4MB\nlimit: 200kB\nkeep-bytes: 2MB\nquota: 3MB\nrequests: 5\nkeep: 90d\ndatabases:\n- path: a.db\n  keep: 0s\n  keep-bytes: 1MB\n- glob: /srv/*.db\n  capture: true\n  quota: 4MB\n- dir: tenants\n"), env)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.To != "s3://backups/a$b/e" || c.Batch != 4e6 || c.Limit != 200_000 || c.KeepBytes != 2e6 || c.Requests != 5 || c.Keep != 90*24*time.Hour || c.Databases[0].Path != "/etc/a.db" || *c.Databases[0].Keep != 0 || c.Databases[0].KeepBytes != 1e6 || c.Databases[1].Keep != nil || c.Databases[2].Dir != "/etc/tenants" {
+	if c.To != "s3://backups/a$b/e" || c.Batch != 4e6 || c.Limit != 200_000 || c.KeepBytes != 2e6 || c.Quota != 3e6 || c.Databases[1].Quota != 4e6 || c.Requests != 5 || c.Keep != 90*24*time.Hour || c.Databases[0].Path != "/etc/a.db" || *c.Databases[0].Keep != 0 || c.Databases[0].KeepBytes != 1e6 || c.Databases[1].Keep != nil || c.Databases[2].Dir != "/etc/tenants" {
 		t.Errorf("%+v", c)
 	}
 	for path, want := range map[string]string{

@@ -85,6 +85,7 @@ func (s *Sidecar) catchLast(ctx context.Context, e *entry) error {
 		}
 		err = pause.For(ctx, 10*time.Millisecond)
 	}
+	e.missed = err != nil
 	_, cerr := s.closeWatch(e)
 	return errors.Join(err, cerr)
 }
@@ -105,6 +106,9 @@ func (s *Sidecar) drainOne(ctx context.Context, e *entry) error {
 // drained takes a task back at the end.
 func (s *Sidecar) drained(t *task, pending map[*entry]bool, left *UnshippedError) {
 	e := t.e
+	if t == &e.watch {
+		e.unrecorded = t.err
+	}
 	// A replica has no transactions of its own; and of a file that is gone there is nothing to record.
 	if t.err != nil && (e.stage == leaving || t == &e.watch) && !errors.Is(t.err, archive.ErrReplica) && !errors.Is(t.err, vfs.ErrMoved) {
 		s.log.Error("not everything of a database was shipped", "database", e.path, "archive", e.archive(), "err", t.err)

@@ -1,12 +1,14 @@
 package sidecar
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/pagetrail/pagetrail/internal/durable"
@@ -50,6 +52,9 @@ type entry struct {
 	ship, watch task
 	shipper     *ship.Shipper // of the ship task
 	watcher     *vfs.Watcher  // of the watch task
+	missed      bool          // of the watch task: its last step did not record what there was
+	unrecorded  error         // why, if it is not over
+	full        atomic.Bool   // there is no room for it
 	idle        bool          // set by the ship task: all is shipped
 	last        journal.TXID  // of the trail, likewise
 	status      DatabaseStatus
@@ -142,7 +147,7 @@ func (s *Sidecar) openShipper(ctx context.Context, e *entry) (err error) {
 	e.shipper, err = ship.Open(e.trail, &ship.Options{
 		Store: store, Trusted: true, Archive: e.archive(), Name: s.opt.Name, Once: s.once, Pause: s.pause,
 		Replica: func() bool { return replica.Is(e.path) },
-		Mend:    s.opt.Mend, Interval: s.opt.Interval, BatchBytes: s.opt.Batch, Keep: e.src.Keep, KeepBytes: e.src.KeepBytes,
+		Mend:    s.opt.Mend, Interval: s.opt.Interval, BatchBytes: s.opt.Batch, Keep: e.src.Keep, KeepBytes: cmp.Or(e.src.KeepBytes, e.src.Quota/2), Full: e.full.Load,
 		Sync: func(context.Context) error { return SyncPrimary(durable.OS, e.path, e.trail) }, Events: s.events(e),
 	})
 	if err != nil {
@@ -153,11 +158,12 @@ func (s *Sidecar) openShipper(ctx context.Context, e *entry) (err error) {
 
 // stepWatch records what was committed without the VFS.
 func (s *Sidecar) stepWatch(e *entry) (again time.Duration, err error) {
+	defer func() { e.missed = err != nil }()
 	if e.watcher == nil {
 		if _, err := os.Stat(e.path); errors.Is(err, fs.ErrNotExist) {
 			return s.opt.Look, nil
 		}
-		if e.watcher, err = vfs.NewWatcher(e.path, &vfs.WatchOptions{Trail: e.trail}); err != nil {
+		if e.watcher, err = vfs.NewWatcher(e.path, &vfs.WatchOptions{Trail: e.trail, Quota: e.src.Quota}); err != nil {
 			e.watcher = nil
 			return 0, err
 		}
@@ -172,14 +178,14 @@ func (s *Sidecar) stepWatch(e *entry) (again time.Duration, err error) {
 // closeWatch closes the watcher, which records what is left. Its own last checkpoint may change the files: then they
 // are taken for written to, and the watcher is opened once more.
 func (s *Sidecar) closeWatch(e *entry) (time.Duration, error) {
-	if e.watcher == nil {
+	w := e.watcher
+	if e.watcher = nil; w == nil {
 		return 0, nil
 	}
-	return 0, e.settled(func() error {
-		w := e.watcher
-		e.watcher = nil
-		return w.Close()
-	})
+	if e.missed {
+		return 0, w.Close()
+	}
+	return 0, e.settled(w.Close)
 }
 
 // settled has do record all that was committed, and notes how the files were before.

@@ -51,7 +51,7 @@ func (s *Sidecar) find() {
 func (s *Sidecar) same(e *entry, src Source) bool {
 	key, err := s.keyOf(e.path, src)
 	return (err != nil) == e.unnamed && key == e.key && trailOf(e.path, src) == e.trail &&
-		src.To == e.src.To && src.Capture == e.src.Capture && src.Keep == e.src.Keep && src.KeepBytes == e.src.KeepBytes
+		src.To == e.src.To && src.Capture == e.src.Capture && src.Keep == e.src.Keep && src.KeepBytes == e.src.KeepBytes && src.Quota == e.src.Quota
 }
 
 // keyOf is the name of a database's archive in its store, and an error if that is another's: nothing of the second is begun.

@@ -75,7 +75,7 @@ func (s *Sidecar) advance(e *entry, now time.Time) {
 	}
 	switch e.stage {
 	case active:
-		if e.gone && e.idle || e.idle && now.Sub(e.quiet) >= s.opt.Rest {
+		if e.idle && (e.gone || s.rests(e, now)) {
 			if s.watch.free > 0 {
 				e.stage = closing
 				e.watch.do = func(context.Context) (time.Duration, error) { return s.closeWatch(e) }
@@ -92,7 +92,7 @@ func (s *Sidecar) advance(e *entry, now time.Time) {
 		switch {
 		case e.gone:
 			s.drop(e)
-		case e.marked || e.shipper == nil && !e.stirs():
+		case e.marked || e.shipper == nil && (e.unrecorded != nil || !e.stirs()):
 			s.sleep(e)
 			s.tell(e, Resting, nil)
 			if e.shipper == nil {
@@ -102,6 +102,14 @@ func (s *Sidecar) advance(e *entry, now time.Time) {
 			e.stage, e.quiet, e.idle = active, now, false
 		}
 	}
+}
+
+// rests says that nothing changes any more about an entry of which all is shipped.
+func (s *Sidecar) rests(e *entry, now time.Time) bool {
+	if e.unrecorded != nil {
+		return e.watcher == nil // else it waits for room
+	}
+	return now.Sub(e.quiet) >= s.opt.Rest
 }
 
 // drop forgets an entry that is gone.
@@ -126,7 +134,9 @@ func (s *Sidecar) finished(t *task) {
 	}
 	now := time.Now()
 	t.due = now.Add(t.again)
-	if t.err != nil {
+	if t == &e.watch && e.stage == active && !isFinal(t.err) && !errors.Is(t.err, vfs.ErrMoved) {
+		s.watched(e, t.err, now)
+	} else if t.err != nil {
 		s.failed(e, t.err, now)
 		return
 	}
@@ -142,6 +152,28 @@ func (s *Sidecar) finished(t *task) {
 	if e.stage == active {
 		s.tell(e, Active, nil)
 	}
+}
+
+// watched notes what became of a step that records commits. What cannot be recorded keeps nothing from being shipped,
+// which may be what makes room.
+func (s *Sidecar) watched(e *entry, err error, now time.Time) {
+	before := e.unrecorded
+	e.full.Store(vfs.Full(err))
+	switch e.unrecorded = err; {
+	case err == nil && before != nil:
+		s.log.Info("what is committed is recorded again", "database", e.path)
+	case err == nil:
+	case before == nil || before.Error() != err.Error():
+		s.log.Error("what is committed is not recorded", "database", e.path, "err", err)
+	}
+	if err == nil || vfs.Full(err) && e.watcher != nil { // which keeps the WAL, and tries again soon
+		return
+	}
+	if e.watcher != nil {
+		_ = e.watcher.Close() // as in shut
+	}
+	e.watcher, e.files, e.retry = nil, signature{Size: -1}, now.Add(s.opt.Retry)
+	e.watch.due = e.retry
 }
 
 // failed puts an entry to rest after an error, for a while or for good.

@@ -43,10 +43,11 @@ type Source struct {
 	Trail   string        // of one; default its path and "-pagetrail"
 	Capture bool          // its programs do not use the VFS
 	Keep    time.Duration // as ship.Options
-	// KeepBytes is as in ship.Options.
-	KeepBytes int64
-	To        string                            // URL of a store
-	Key       func(path string) (string, error) // of the archive in it
+	// KeepBytes is as in ship.Options, and Quota as in vfs.WatchOptions, with Capture: of a quota a half is the default of
+	// KeepBytes.
+	KeepBytes, Quota int64
+	To               string                            // URL of a store
+	Key              func(path string) (string, error) // of the archive in it
 }
 
 // captureWorkers do the steps of watchers, none of which waits for anything but the disk, and some milliseconds for a

@@ -72,6 +72,9 @@ type totals struct {
 func (s *Sidecar) tell(e *entry, state State, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err == nil && e.unrecorded != nil {
+		state, err = Failed, e.unrecorded
+	}
 	d := &e.status
 	d.State, d.Error, d.Waiting, d.Tries = state, "", nil, 0
 	if err != nil {

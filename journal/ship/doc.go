@@ -40,7 +40,8 @@
 // when it is older than Options.Keep or the trail larger than KeepBytes, a sealed segment at a time, and the bases before
 // it with it; so a trail holds what was not shipped, what is younger than Keep, and one growing segment. Then the archive
 // restores what the trail alone no longer can. What a trail takes while the store is away is bounded by the VFS: with
-// quota=SIZE commits are refused there, or go on without the trail, as its full= says.
+// quota=SIZE commits are refused there, or go on without the trail, as its full= says; of databases that are watched they
+// wait in the WAL (vfs.WatchOptions.Quota). Where there is no room nothing that was shipped stays, see Options.Full.
 //
 // # Commits that wait
 //

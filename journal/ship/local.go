@@ -13,15 +13,20 @@ import (
 )
 
 // pruneEvery is how often it is looked for what Options.Keep lets go, at most, and pruneLarge how often for what KeepBytes
-// does: it reads the trail's directory.
+// does, and with a full disk: it reads the trail's directory.
 const (
 	pruneEvery = time.Minute
 	pruneLarge = 5 * time.Second
+	pruneFull  = time.Second
 )
 
-// prune removes from the trail what was shipped and is older than Options.Keep, or more than KeepBytes.
+// prune removes from the trail what was shipped and is older than Options.Keep, or more than KeepBytes; all of it when
+// there is no room.
 func (s *Shipper) prune(ctx context.Context) error {
 	now := s.opt.Clock.Now()
+	if full := s.opt.Full != nil && s.opt.Full(); full != s.full {
+		s.full, s.pruneAt = full, now
+	}
 	if s.opt.Keep <= 0 && s.opt.KeepBytes <= 0 || s.prev == nil || now.Before(s.pruneAt) {
 		return nil
 	}
@@ -31,6 +36,9 @@ func (s *Shipper) prune(ctx context.Context) error {
 	}
 	if s.opt.KeepBytes <= 0 {
 		s.pruneAt = now.Add(max(s.opt.Keep/16, pruneEvery))
+	}
+	if s.full {
+		d.Most, s.pruneAt = 1, now.Add(pruneFull)
 	}
 	o := &journal.WriterOptions{FS: s.opt.FS}
 	_, err := journal.Seal(ctx, s.dir, o) // a process that ended a segment may not have lived to seal it

@@ -146,6 +146,51 @@ func TestKeepBytes(t *testing.T) {
 	p.checkArchive(s, p.last(), 10)
 }
 
+// On a full disk nothing stays of what was shipped but the segment that grows.
+func TestFull(t *testing.T) {
+	p, s, c := newPrimary(t, 34), new(mem.Store), new(clock)
+	p.clock = journal.TimeOf(c.Now())
+	p.base(true)
+	for range 3 {
+		p.commit(5)
+		p.rotate(true)
+	}
+	down, full := false, false
+	faults := &objstore.Faults{Decide: func(int, objstore.Call) objstore.Outcome {
+		if down {
+			return objstore.Refuse
+		}
+		return objstore.Pass
+	}}
+	ctx, stop := context.WithCancel(t.Context())
+	c.at(time.Hour, func() {
+		if n := len(segments(t, p.dir)); n != 5 {
+			t.Errorf("with room there are %d files", n)
+		}
+		down = true
+		p.commit(5)
+		p.rotate(true)
+	})
+	c.at(2*time.Hour, func() { full = true })
+	c.at(3*time.Hour, func() {
+		if n := len(segments(t, p.dir)); n != 2 {
+			t.Errorf("beside one segment that is not shipped there are %d files", n-1)
+		}
+		down = false
+	})
+	c.at(4*time.Hour, stop)
+	o := ship.Options{Store: objstore.Faulty(s, faults), Clock: c, Keep: 1000 * time.Hour, Full: func() bool { return full }}
+	if _, err := ship.Run(ctx, p.dir, &o); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if n := len(segments(t, p.dir)); n != 1 {
+		t.Errorf("with everything shipped there are %d files", n)
+	}
+	p.commit(3)
+	once(t, p, s, ship.Options{})
+	p.checkArchive(s, p.last(), 10)
+}
+
 // A shipper that rests has no file open, asks nobody, and tells with one stat whether there is something to do; the
 // next process knows it from the mark.
 func TestRest(t *testing.T) {

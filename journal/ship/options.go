@@ -57,6 +57,9 @@ type Options struct {
 	// so that it is no limit to what a trail takes; a quota is: vfs.Options.Quota, which should leave room for them. Zero
 	// is as many as there are.
 	KeepBytes int64
+	// Full, if set, says that the trail's disk is full, or its quota reached. Then everything is removed that was shipped
+	// and that Keep and KeepBytes let go at some time.
+	Full func() bool
 	// Trusted says that the store was probed (objstore.Probe) by whoever opened it, for many trails.
 	Trusted bool
 	// FS of the trail and of temporary files; default durable.OS.

@@ -62,6 +62,10 @@ func (s *Shipper) step(ctx context.Context) (more bool, err error) {
 		return false, s.behind(s.w, last.TXID)
 	case last.TXID < s.next():
 		s.waiting, s.idle = time.Time{}, true
+		if s.opt.Once || s.hurry { // there is no later
+			s.pruneAt = time.Time{}
+			return false, s.prune(ctx)
+		}
 		return false, nil
 	case !s.due():
 		return false, nil
