@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pagetrail/pagetrail/internal/pause"
+	"github.com/pagetrail/pagetrail/journal"
 	"github.com/pagetrail/pagetrail/journal/archive"
 	"github.com/pagetrail/pagetrail/vfs"
 )
@@ -26,8 +27,8 @@ func (s *Sidecar) drain(ctx context.Context, interrupt func()) error {
 	for _, e := range s.active {
 		pending[e] = true
 	}
-	for _, e := range s.entries { // those that failed are tried once more, or known to be behind
-		if e.unnamed || e.stopped && e.status.Trail > e.status.Shipped {
+	for _, e := range s.entries { // those that failed are tried once more, or behind
+		if e.unnamed || e.stopped && e.behind() {
 			left.add(e, errors.New(e.status.Error))
 		}
 	}
@@ -49,6 +50,16 @@ func (s *Sidecar) drain(ctx context.Context, interrupt func()) error {
 		return nil
 	}
 	return left
+}
+
+// behind says that the trail of an entry that was stopped has, or may have, what is not shipped.
+func (e *entry) behind() bool {
+	trail, err := journal.Open(e.trail, nil)
+	if err != nil {
+		return true
+	}
+	last, err := trail.Last()
+	return errors.Join(err, trail.Close()) != nil || last.TXID > e.status.Shipped
 }
 
 // drainSome gives the workers the last steps: closing the watcher, then shipping to the end.

@@ -195,6 +195,24 @@ func TestHeld(t *testing.T) {
 	w.same("b.db")
 }
 
+// What was committed after a database was stopped is not taken for shipped at the end.
+func TestStoppedIsBehind(t *testing.T) {
+	w := newWorld(t)
+	c := w.open("a.db", "vfs=pagetrail")
+	w.exec(c, schema)
+	w.start(nil, sidecar.Source{Path: filepath.Join(w.dir, "a.db")})
+	w.atRest(1)
+	if err := os.WriteFile(filepath.Join(w.dir, "a.db-pagetrail", "identity"), []byte("what is no identity"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.exec(c, "INSERT INTO t(a) VALUES(2)")
+	w.until("it to be stopped", func(st *sidecar.Status) bool { return st.States[sidecar.Stopped] == 1 })
+	left, ok := errors.AsType[*sidecar.UnshippedError](w.stop())
+	if !ok || left.Count != 1 || left.Databases[0] != filepath.Join(w.dir, "a.db") || !strings.Contains(left.Error(), "corrupt") {
+		t.Errorf("ended with %v", left)
+	}
+}
+
 // TestMissing: a database that is not there, or that no program captures, is told of once: it may be a mistake.
 func TestMissing(t *testing.T) {
 	w := newWorld(t)
