@@ -2,10 +2,12 @@ package cli
 
 import (
 	"cmp"
+	"errors"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"github.com/pagetrail/pagetrail/internal/durable"
 	"github.com/pagetrail/pagetrail/internal/sidecar"
 )
 
@@ -26,6 +28,12 @@ func (o *diskOptions) check(capture bool) error {
 		return &hintError{usagef("--quota is for what is recorded here, with --capture"), "the program says &quota= where it opens its database with ?vfs=pagetrail"}
 	}
 	return nil
+}
+
+// isQuota says that a trail has reached its quota.
+func isQuota(err error) bool {
+	_, quota := errors.AsType[*durable.QuotaError](err)
+	return quota
 }
 
 // most is how many bytes stay though they were shipped.

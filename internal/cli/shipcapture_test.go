@@ -98,7 +98,7 @@ func TestShipCapturesWithinQuota(t *testing.T) {
 	ship := []string{"ship", db, "--to", url, "--capture", "--once", "--quota", "500kB"}
 	wanted(t, cli.Done, fmt.Sprintf("shipped %d transactions up to %d", n, n+1), ship...)
 	exec("INSERT INTO t VALUES(1000, randomblob(600000))")
-	wanted(t, cli.Failed, "the quota of 500000 bytes is reached", ship...)
+	wanted(t, cli.Failed, "the quota of 500000 bytes is reached\n  raise the quota", ship...)
 	wanted(t, cli.Done, fmt.Sprintf("shipped 1 transaction up to %d", n+2), append(ship[:len(ship)-1:len(ship)-1], "2MB")...)
 	was := filepath.Join(dir, "was.db")
 	wanted(t, cli.Done, "", "hydrate", url, "-o", was)
