@@ -329,6 +329,14 @@ func (w *batchWriter) block(c *recordCursor, o *openedFile) error {
 	return nil
 }
 
+// Ended says that the segment that grew does not any more, and that the next one was not there at Open or the last Refresh:
+// its writer is about to begin it, or died before.
+func (t *Trail) Ended() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.failed == nil && (t.tail.ended || t.tail.hdr.sealed())
+}
+
 // Tail describes the segment that grows, as it was at Open or the last Refresh. Its Size says how much was appended.
 func (t *Trail) Tail() SegmentInfo {
 	t.mu.Lock()

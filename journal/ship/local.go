@@ -97,6 +97,9 @@ func (s *Shipper) mark() (m Mark, ok bool, err error) {
 	if err != nil || s.w == nil || last.TXID+1 != s.next() || s.trail.Tail().Name != tail {
 		return m, false, err
 	}
+	if s.trail.Ended() { // what comes next does not change it
+		return m, false, nil
+	}
 	return Mark{
 		Format: 1, Archive: s.opt.Archive, Last: last.TXID, Tail: tail, Size: info.Size(), MTime: info.ModTime().UnixNano(),
 	}, true, nil

@@ -240,6 +240,21 @@ func TestRest(t *testing.T) {
 			t.Fatalf("%s: %v, %v", name, ok, err)
 		}
 	}
+	// A crash may come between the end of a segment and the beginning of the next one.
+	p.commit(1)
+	p.rotate(false)
+	p.check(p.w.Close())
+	all := segments(t, p.dir)
+	p.check(os.Remove(all[len(all)-1]))
+	p.check(a.Drain(t.Context()))
+	mark, ok, err = a.Rest()
+	p.check(err)
+	p.open()
+	p.commit(1)
+	if ok && mark.Holds(durable.OS, p.dir) {
+		t.Error("the next segment was not seen")
+	}
+	p.check(a.Drain(t.Context()))
 	p.check(os.WriteFile(filepath.Join(p.dir, "shipped"), []byte(`{"format":`), 0o644))
 	if _, ok := ship.ReadMark(durable.OS, p.dir, "the archive"); ok {
 		t.Error("a torn mark was believed")
