@@ -54,7 +54,8 @@ type Store struct {
 
 var _ objstore.Store = (*Store)(nil)
 
-// lockName is the file that Create and Swap lock.
+// lockName is the file that Create and Swap lock. It is beside the object: what is a directory in one store is a store to
+// somebody else.
 const lockName = ".lock"
 
 // Open is the store in a directory, which the first write makes; its parent must be there.
@@ -236,7 +237,7 @@ func (s *Store) sweep(own string) {
 
 func (s *Store) rename(op objstore.Op, temp, path string) (err error) {
 	if op == objstore.OpCreate {
-		unlock, err := s.lock()
+		unlock, err := s.lock(path)
 		if err != nil {
 			return err
 		}
@@ -303,12 +304,9 @@ func (s *Store) mkdir(dir string) error {
 	return s.fs.SyncDir(parent)
 }
 
-// lock takes the store's lock.
-func (s *Store) lock() (unlock func(), err error) {
-	if err := s.mkdir(s.dir); err != nil {
-		return nil, err
-	}
-	l, err := s.fs.Lock(filepath.Join(s.dir, lockName), s.mode, true, true)
+// lock takes the lock of the object at path.
+func (s *Store) lock(path string) (unlock func(), err error) {
+	l, err := s.fs.Lock(filepath.Join(filepath.Dir(path), lockName), s.mode, true, true)
 	if err != nil {
 		return nil, err
 	}
@@ -396,7 +394,10 @@ func (h *head) Swap(ctx context.Context, old objstore.Tag, data []byte) (objstor
 }
 
 func (h *head) swap(ctx context.Context, path string, old objstore.Tag, data []byte) error {
-	unlock, err := h.s.lock()
+	if err := h.s.mkdir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	unlock, err := h.s.lock(path)
 	if err != nil {
 		return err
 	}
@@ -407,9 +408,6 @@ func (h *head) swap(ctx context.Context, path string, old objstore.Tag, data []b
 	}
 	if now != old {
 		return objstore.ErrConflict
-	}
-	if err := h.s.mkdir(filepath.Dir(path)); err != nil {
-		return err
 	}
 	return h.s.replace(ctx, path, bytes.NewReader(data), int64(len(data)), func(temp string) error { return h.s.fs.Rename(temp, path) })
 }
