@@ -17,7 +17,7 @@ import (
 func TestGrace(t *testing.T) {
 	p := newPrimary(t, 31)
 	p.commit(3)
-	s, c := new(mem.Store), new(clock)
+	s, c := new(mem.Store), newGracedClock()
 	ctx, stop := context.WithCancel(t.Context())
 	c.at(time.Minute, func() {
 		p.commit(2)
@@ -30,7 +30,7 @@ func TestGrace(t *testing.T) {
 		}
 		return objstore.Pass
 	}
-	if _, err := ship.Run(ctx, p.dir, &ship.Options{Store: objstore.Faulty(s, f), Clock: c, Grace: time.Minute}); err != nil {
+	if _, err := ship.Run(ctx, p.dir, &ship.Options{Store: objstore.Faulty(s, f), Clock: c, Grace: grace}); err != nil {
 		t.Error(err)
 	}
 	p.checkArchive(s, 5, 2)
@@ -38,7 +38,7 @@ func TestGrace(t *testing.T) {
 	// What is being written when it is told to end is written.
 	p.commit(1)
 	ctx, stop = context.WithCancel(t.Context())
-	o := &ship.Options{Store: ending{s, stop}, Clock: c, Grace: time.Minute, Events: ship.Events{
+	o := &ship.Options{Store: ending{s, stop}, Clock: c, Grace: grace, Events: ship.Events{
 		Retry: func(err error, _ int, _ time.Duration) { t.Errorf("interrupted: %v", err) },
 	}}
 	if _, err := ship.Run(ctx, p.dir, o); err != nil || ctx.Err() == nil {
@@ -67,7 +67,7 @@ func (s ending) Create(ctx context.Context, key string, r io.ReaderAt, size int6
 func TestGraceIsOver(t *testing.T) {
 	p := newPrimary(t, 32)
 	p.commit(3)
-	s, c := new(mem.Store), new(clock)
+	s, c := new(mem.Store), newGracedClock()
 	ctx, stop := context.WithCancel(t.Context())
 	away := false
 	f := &objstore.Faults{Decide: func(int, objstore.Call) objstore.Outcome {
@@ -81,10 +81,40 @@ func TestGraceIsOver(t *testing.T) {
 		away = true
 		stop()
 	})
-	_, err := ship.Run(ctx, p.dir, &ship.Options{Store: objstore.Faulty(s, f), Clock: c, Grace: 20 * time.Millisecond})
-	if !errors.Is(err, ship.ErrUnshipped) || !strings.Contains(err.Error(), "transactions 4 to 5 are in the trail only") || !errors.Is(err, objstore.ErrInjected) || f.Fired() == 0 {
+	o := &ship.Options{Store: objstore.Faulty(s, f), Clock: c, Grace: grace, Events: ship.Events{
+		Retry: func(_ error, try int, _ time.Duration) {
+			if try == 3 {
+				close(c.over)
+			}
+		},
+	}}
+	_, err := ship.Run(ctx, p.dir, o)
+	if !errors.Is(err, ship.ErrUnshipped) || !strings.Contains(err.Error(), "transactions 4 to 5 are in the trail only") || !errors.Is(err, objstore.ErrInjected) || f.Fired() < 2 {
 		t.Errorf("%v, after %d refused calls", err, f.Fired())
 	}
 	once(t, p, s, ship.Options{})
 	p.checkArchive(s, 5, 2)
+}
+
+// grace is what Options.Grace is here: no other pause is as long.
+const grace = 99 * time.Hour
+
+// gracedClock is a clock by which grace is over when over is closed.
+type gracedClock struct {
+	clock
+	over chan struct{}
+}
+
+func newGracedClock() *gracedClock { return &gracedClock{over: make(chan struct{})} }
+
+func (c *gracedClock) Sleep(ctx context.Context, d time.Duration) error {
+	if d != grace {
+		return c.clock.Sleep(ctx, d)
+	}
+	select {
+	case <-c.over:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

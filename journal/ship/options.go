@@ -77,7 +77,7 @@ type Options struct {
 // Clock is what Run knows of time; tests have their own.
 type Clock interface {
 	Now() time.Time
-	// Sleep returns nil after d, or the cause when ctx ends before.
+	// Sleep returns nil after d, or the cause when ctx ends before. With Options.Grace two goroutines are in it at once.
 	Sleep(ctx context.Context, d time.Duration) error
 }
 

@@ -60,8 +60,9 @@ func (s *Shipper) runGraced(ctx context.Context) error {
 	work, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
 	defer context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(s.opt.Grace, func() { end(errGraceOver) })
-		context.AfterFunc(work, func() { timer.Stop() })
+		if s.opt.Clock.Sleep(work, s.opt.Grace) == nil {
+			end(errGraceOver)
+		}
 	})()
 	var err error
 	for err == nil && ctx.Err() == nil {
