@@ -103,14 +103,16 @@ func TestLargeTransaction(t *testing.T) {
 		}
 	}
 	atMost(t, "reading a tail", 8<<20, read)
-	atMost(t, "sealing", 96<<20, func() { seal(t, dir, 1) })
+	atMost(t, "sealing", 64<<20, func() { seal(t, dir, 1) })
 	atMost(t, "reading a sealed segment", 8<<20, read)
 	atMost(t, "verifying", 32<<20, func() { verify(t, tr) })
 }
 
-// atMost fails when f allocates more than limit over all.
+// atMost fails when f allocates more than limit over all, on one processor: where there are more, each may come to a
+// compressor of its own.
 func atMost(t *testing.T, what string, limit uint64, f func()) {
 	t.Helper()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	f()
