@@ -135,7 +135,12 @@ func (s *Sidecar) drained(t *task, pending map[*entry]bool, left *UnshippedError
 	}
 }
 
+// add counts a database once, though both its tasks failed.
 func (l *UnshippedError) add(e *entry, err error) {
+	if e.left {
+		return
+	}
+	e.left = true
 	if l.Count++; len(l.Databases) < 5 {
 		l.Databases = append(l.Databases, e.path)
 	}

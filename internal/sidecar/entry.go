@@ -43,6 +43,7 @@ type entry struct {
 	unnamed bool      // there is no archive for it, so nothing of it is ever begun
 	ailing  bool      // a task failed, and the other is still under way
 	caught  bool      // at the end: its last commits were recorded
+	left    bool      // at the end: not everything of it was shipped
 	quiet   time.Time // since when nothing changed
 	retry   time.Time // when at rest for an error: not before
 	marked  bool

@@ -310,6 +310,27 @@ func TestEndedAtOnce(t *testing.T) {
 	w.same("b.plain")
 }
 
+// TestUnshippedOnce: a database of which neither the last commits could be recorded nor the trail be shipped is one database
+// that was not shipped.
+func TestUnshippedOnce(t *testing.T) {
+	w := newWorld(t)
+	a := w.open("a.db", "")
+	w.exec(a, schema)
+	a.Close()
+	source := sidecar.Source{Path: filepath.Join(w.dir, "a.db"), Capture: true}
+	if _, err := w.once(source); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(source.Path, []byte("this is not a database any more"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.faults.Decide = func(int, objstore.Call) objstore.Outcome { return objstore.Refuse }
+	_, err := w.once(source)
+	if left, ok := errors.AsType[*sidecar.UnshippedError](err); !ok || left.Count != 1 || !strings.Contains(err.Error(), "not a database") || w.faults.Fired() == 0 {
+		t.Errorf("%v, after %d refused calls", err, w.faults.Fired())
+	}
+}
+
 // TestReplica: a replica's trail is not shipped to its primary's archive, which is no reason to say that something was
 // left; once it is promoted it is.
 func TestReplica(t *testing.T) {
