@@ -268,7 +268,7 @@ func TestWatchOutsiders(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "x.db")
 			c := plain(t, path)
 			defer c.Close()
-			run(t, c, "PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", schema)
+			run(t, c, "PRAGMA busy_timeout=60000", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", schema)
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error)
 			go func() { ended <- vfs.Watch(ctx, path, nil) }()

@@ -247,7 +247,8 @@ func TestReaders(t *testing.T) {
 
 func connect(t testing.TB, path string) *sqlite3.Conn {
 	t.Helper()
-	c, err := sqlite3.Open("file:" + path)
+	// As in startClient: other connections that close take SQLite's PENDING lock for a moment.
+	c, err := sqlite3.Open("file:" + path + "?_pragma=busy_timeout(60000)")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ import (
 func TestShipCaptures(t *testing.T) {
 	dir := t.TempDir()
 	db, url := filepath.Join(dir, "app.db"), "file://"+filepath.ToSlash(filepath.Join(dir, "store"))
-	plain, err := sqlite3.Open("file:" + filepath.ToSlash(db))
+	plain, err := sqlite3.Open("file:" + filepath.ToSlash(db) + "?_pragma=busy_timeout(60000)")
 	if err != nil {
 		t.Fatal(err)
 	}

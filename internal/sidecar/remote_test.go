@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -28,7 +29,7 @@ func TestSyncRemote(t *testing.T) {
 
 func syncRemote(t *testing.T, mode string) {
 	acks, store := new(ship.Acks), new(mem.Store)
-	if err := vfs.Register("remote", &vfs.Options{Sync: vfs.SyncRemote, Acknowledge: acks.Acknowledge}); err != nil {
+	if err := vfs.Register("remote", &vfs.Options{Sync: vfs.SyncRemote, SyncTimeout: time.Minute, Acknowledge: acks.Acknowledge}); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "app.db")

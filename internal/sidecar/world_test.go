@@ -93,7 +93,7 @@ func (w *world) open(name, params string) *sqlite3.Conn {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { c.Close() })
-	w.exec(c, "PRAGMA journal_mode=WAL; PRAGMA busy_timeout=10000")
+	w.exec(c, "PRAGMA busy_timeout=60000; PRAGMA journal_mode=WAL")
 	return c
 }
 
