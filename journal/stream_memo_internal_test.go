@@ -61,10 +61,22 @@ func ship(t *testing.T, tr *Trail, to ...TXID) {
 	}
 }
 
+// forgotten has nothing remembered of other tests, and nothing of this one by others.
+func forgotten(t *testing.T) {
+	forget := func() {
+		shipped.mu.Lock()
+		defer shipped.mu.Unlock()
+		shipped.comp, shipped.order, shipped.bytes = nil, nil, 0
+	}
+	forget()
+	t.Cleanup(forget)
+}
+
 // TestSealShipped: what was compressed to be shipped is not compressed again to be sealed, wherever the batches ended;
 // what is remembered of anything else does no harm.
 func TestSealShipped(t *testing.T) {
 	const blocks = 12
+	forgotten(t)
 	dir, tr := watchedTrail(t, blocks*sealRecords)
 	ship(t, tr, 130, 470, blocks*sealRecords)
 	had := len(shipped.comp)
@@ -81,6 +93,7 @@ func TestSealShipped(t *testing.T) {
 // TestSealWrong has the memory of what was shipped be of something else, as when two streams have one hash: what is
 // sealed is compared with its source, which stays, and the next time is as if nothing had been remembered.
 func TestSealWrong(t *testing.T) {
+	forgotten(t)
 	dir, tr := watchedTrail(t, 2*sealRecords)
 	ship(t, tr, 2*sealRecords)
 	for key := range shipped.comp {
