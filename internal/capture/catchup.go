@@ -160,7 +160,7 @@ func (db *DB) recordCommits(src files, limit uint32) (err error) {
 			db.table.forget()
 			db.wal.lose()
 			db.last = db.w.Committed()
-			if db.trailFailed(err) { // only what is sealed can be removed to make room
+			if db.trailFailed(err) { // as below
 				err = errors.Join(err, db.rotate())
 			}
 		}
@@ -176,7 +176,10 @@ func (db *DB) recordCommits(src files, limit uint32) (err error) {
 		state = tx
 		if pending += int(tx.Bytes) + 100; tight || pending >= batchBytes || len(db.b.entries) > 1000 {
 			pending = 0
-			return db.flush(state)
+			if err := db.flush(state); err != nil || db.opt.Quota == 0 {
+				return err
+			}
+			return db.rotate() // only what is sealed can be removed to make room
 		}
 		return nil
 	})
