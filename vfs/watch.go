@@ -16,6 +16,7 @@ import (
 
 	"github.com/pagetrail/pagetrail/internal/capture"
 	"github.com/pagetrail/pagetrail/internal/pause"
+	"github.com/pagetrail/pagetrail/internal/wake"
 )
 
 // ErrNotWAL says that a database cannot be watched, since its journal mode is
@@ -115,7 +116,11 @@ func Watch(ctx context.Context, path string, o *WatchOptions) (err error) {
 			w.opt.OnFull(err)
 		}
 		full = Full(err)
-		if err := pause.For(ctx, wait); err != nil {
+		sleep := w.Wait
+		if full { // a commit makes no room
+			sleep = pause.For
+		}
+		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
 	}
@@ -144,6 +149,8 @@ type Watcher struct {
 	conn  *sqlite3.Conn
 	watch *capture.Watch
 	wait  time.Duration
+	wake  *wake.Waker // nil: none, or it was not asked for
+	asked bool
 }
 
 // NewWatcher opens the database at path, which must exist. The first Step
@@ -246,6 +253,27 @@ func (w *Watcher) Step() (wait time.Duration, err error) {
 	return w.wait, err
 }
 
+// Wait waits for so long as Step has said. When there were no commits for a
+// while it does not wait beyond the next one, if the system tells of that: a
+// writer that begins at full speed fills many WALs in [WatchOptions].MostPoll.
+func (w *Watcher) Wait(ctx context.Context, d time.Duration) error {
+	if d <= w.opt.Poll {
+		return pause.For(ctx, d)
+	}
+	if !w.asked {
+		w.wake, w.asked = wake.New(), true
+	}
+	switch {
+	case !w.wake.Next(w.path + "-wal"):
+		return pause.For(ctx, d)
+	case w.watch.News(): // since Step
+		return pause.For(ctx, min(d, w.opt.Poll))
+	case w.wake.Wait(ctx, d):
+		return pause.For(ctx, time.Millisecond) // a commit can be seen a little after it was written
+	}
+	return context.Cause(ctx)
+}
+
 // Close stops watching. What was committed and not recorded waits in the WAL,
 // unless a program begins that anew; see [Watch].
 func (w *Watcher) Close() (err error) {
@@ -255,6 +283,7 @@ func (w *Watcher) Close() (err error) {
 	if w.watch != nil {
 		err = errors.Join(err, w.watch.Close())
 	}
-	w.watch, w.conn = nil, nil
+	w.wake.Close()
+	w.watch, w.conn, w.wake = nil, nil, nil
 	return err
 }

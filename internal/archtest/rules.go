@@ -21,6 +21,7 @@ var rooms = []room{
 	{path: "internal/ui", leaf: true, why: "it draws what it is given and knows nothing of trails"},
 	{path: "internal/invariant", leaf: true, why: "assertions are used by everyone, so they use nobody"},
 	{path: "internal/pause", leaf: true, why: "waiting takes nobody"},
+	{path: "internal/wake", leaf: true, may: []string{"internal/pause"}, why: "waiting for writes takes waiting"},
 	{path: "internal/bytesize", leaf: true, why: "a number takes nobody"},
 	{path: "internal/crashfs", leaf: true, may: []string{"internal/durable"}, why: "the simulated disk is one more durable.FS, and one more VFS below ours"},
 	{path: "internal/testdb", leaf: true, why: "it makes databases for tests and knows no trail"},
@@ -57,7 +58,7 @@ var rooms = []room{
 		why: "the shipper moves bytes of a trail into an archive and knows no SQLite",
 	},
 	{
-		path: "journal/serve", may: []string{"internal/pause", "journal", "internal/durable"},
+		path: "journal/serve", may: []string{"internal/pause", "internal/wake", "journal", "internal/durable"},
 		why: "a server sends bytes of trails to whoever may have them, and knows no SQLite and no store",
 	},
 	{
@@ -69,7 +70,7 @@ var rooms = []room{
 		why: "the engine is told what a file did; it knows SQLite's protocols and no driver",
 	},
 	{
-		path: "vfs", may: []string{"internal/pause", "internal/bytesize", "internal/capture", "internal/replica", "journal", "diff", "internal/sqlitefile", "internal/durable", "internal/invariant"},
+		path: "vfs", may: []string{"internal/pause", "internal/wake", "internal/bytesize", "internal/capture", "internal/replica", "journal", "diff", "internal/sqlitefile", "internal/durable", "internal/invariant"},
 		why: "the front end translates a driver's calls for the engine, and does nothing else",
 	},
 	{

@@ -208,10 +208,8 @@ func watch(ctx context.Context, w *vfs.Watcher) (err error) {
 		if ctx.Err() != nil && err == nil && wait > 10*time.Millisecond { // the default of WatchOptions.Poll: it found nothing
 			return nil
 		}
-		select {
-		case <-ctx.Done():
+		if w.Wait(ctx, wait) != nil {
 			time.Sleep(time.Millisecond)
-		case <-time.After(wait):
 		}
 	}
 }

@@ -174,6 +174,13 @@ func (w *Watch) step(read func(fn func() error) error) (changed bool, err error)
 // that is given, or sooner when a checkpoint is expected.
 func (w *Watch) Wait(most time.Duration) time.Duration { return w.pace.wait(most) }
 
+// News says that the WAL is not as it was when the last Step found nothing to
+// be done.
+func (w *Watch) News() bool {
+	idx, ok := w.pin.index()
+	return ok && !sameFrames(idx, w.seen)
+}
+
 // sameFrames compares all but the marks, which readers set.
 func sameFrames(a, b sqlitefile.IndexHeader) bool {
 	a.ReadMark = b.ReadMark
