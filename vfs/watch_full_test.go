@@ -104,3 +104,41 @@ func TestFullAtClose(t *testing.T) {
 		t.Errorf("%d commits are %d records", commits, got)
 	}
 }
+
+// TestWatchFullAnew has the WAL begin anew while the trail is full: its first commits cannot be recorded, are kept, and
+// are recorded one by one when there is room.
+func TestWatchFullAnew(t *testing.T) {
+	const quota = 8 << 20
+	d := newWide(t, "", &vfs.WatchOptions{Quota: quota})
+	run(t, d.c, "PRAGMA wal_autocheckpoint=0")
+	d.update(t, d.c)
+	step(t, d.w)
+	checkpoint(t, d.c)
+	step(t, d.w)
+	if wal, file := d.w.Held(); wal || !file {
+		t.Fatalf("the WAL was not let go: %v %v", wal, file)
+	}
+	ballast := filepath.Join(d.path+"-pagetrail", "ballast")
+	if err := os.WriteFile(ballast, make([]byte, quota), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	full := 0
+	for range 3 {
+		run(t, d.c, "UPDATE t SET a=hex(randomblob(1500)) WHERE id%30=7")
+		d.commits++
+		if _, err := d.w.Step(); vfs.Full(err) {
+			full++
+			if wal, file := d.w.Held(); wal || !file {
+				t.Errorf("without room the WAL is held: %v, the file: %v", wal, file)
+			}
+		}
+	}
+	if full == 0 {
+		t.Fatal("there was room")
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	step(t, d.w)
+	d.end(t, d.commits)
+}

@@ -160,6 +160,39 @@ func TestWatchMark(t *testing.T) {
 	d.end(t, 0)
 }
 
+// TestWatchMarkBehind: the mark is not opened for a checkpoint that is due while there is much that was not recorded, also
+// if that was committed only just now; so the checkpoint copies none of it.
+func TestWatchMarkBehind(t *testing.T) {
+	var d *wide
+	o, seen := &vfs.WatchOptions{}, ""
+	o.SetHook(func(at string) {
+		switch {
+		case d == nil:
+		case at == "look where the mark is to be" && seen == "":
+			for range 100 {
+				d.update(t, d.c)
+			}
+			seen = at
+		case at == "record near the end" && seen != at:
+			if frames, copied := checkpoint(t, d.c); frames-copied != 100 {
+				t.Errorf("%d of %d frames were copied, and 100 were not recorded", copied, frames)
+			}
+			seen = at
+		}
+	})
+	made := newWide(t, "", o)
+	run(t, made.c, "PRAGMA wal_autocheckpoint=0")
+	for range 990 { // of 1000 frames, at which SQLite's own would come
+		made.update(t, made.c)
+	}
+	d = made
+	step(t, d.w)
+	if seen != "record near the end" {
+		t.Fatalf("the last that was seen is %q", seen)
+	}
+	d.end(t, 0)
+}
+
 // TestWatchCompares: where the trail's end has to be looked for in the database, since the table of its pages was lost,
 // no checkpoint copies the commits that are to be recorded before it was found.
 func TestWatchCompares(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 // the trail. It leaves in seen how the WAL stood. When a checkpoint that reaches
 // the WAL's end is near it waits for that, and records what is committed
 // meanwhile.
-func (w *Watch) letGo() error {
+func (w *Watch) letGo() (err error) {
 	for range mostLooks {
 		idx, ok := w.pin.index()
 		w.seen = sqlitefile.IndexHeader{}
@@ -23,7 +23,7 @@ func (w *Watch) letGo() error {
 			if !w.pace.near(idx) {
 				return nil
 			}
-			if err := w.catchUp(idx); err != nil {
+			if idx, err = w.catchUp(); err != nil {
 				return err
 			}
 		}
@@ -72,11 +72,15 @@ func (w *Watch) durableFirst(idx sqlitefile.IndexHeader) (waited bool, err error
 // mostLooks is how often a step looks whether a checkpoint has come.
 const mostLooks = 50
 
-func (w *Watch) catchUp(idx sqlitefile.IndexHeader) error {
+// catchUp records what there is near the end, and says how the WAL stands then.
+func (w *Watch) catchUp() (idx sqlitefile.IndexHeader, err error) {
 	w.hook("record near the end")
 	db := w.c.db
-	err := db.do(false, func() error { return db.catchUp(w.c.files()) })
-	return errors.Join(err, w.mark(idx))
+	if err := db.do(false, func() error { return db.catchUp(w.c.files()) }); err != nil {
+		return idx, err
+	}
+	err = w.mark()
+	return w.pace.last, err
 }
 
 // letGoAt lets go of a WAL that is in the file, if that is still so when

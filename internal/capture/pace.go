@@ -8,42 +8,37 @@ import (
 
 // pace knows how fast the WAL grows and at which frame the writer checkpoints,
 // which is SQLite's default until it was seen to be another: so it says when to
-// look again, and when a mark has to be open.
+// look again, and which value a mark is to have.
 type pace struct {
 	due    uint32 // a checkpoint is expected at the commit that reaches this frame
-	open   bool   // the mark is to be open until the WAL begins anew
+	open   bool   // one that reaches the WAL's end is to be let, until the WAL begins anew
 	opened uint32 // last frame when that began
 
-	at        time.Time // of the last look that found frames
 	last      sqlitefile.IndexHeader
-	attempted uint32  // BackfillAttempted of the last look, in this generation
-	rate      float64 // frames a second
-	still     int     // looks that found nothing new
+	attempted uint32 // BackfillAttempted of the last look, in this generation
+	still     int    // looks that found nothing new
+
+	rate  float64   // frames a second
+	since time.Time // from when it is measured next
+	from  uint32    // frame then; 0: not yet
 }
 
 // look notes how the WAL stands.
 func (p *pace) look(idx sqlitefile.IndexHeader) {
-	now := time.Now()
 	if idx.Salt != p.last.Salt {
-		p.open, p.attempted, p.last = false, 0, sqlitefile.IndexHeader{Salt: idx.Salt}
+		p.open, p.attempted, p.from, p.last = false, 0, 0, sqlitefile.IndexHeader{Salt: idx.Salt}
 	}
-	switch {
-	case idx.MxFrame == p.last.MxFrame:
-		p.still++
-	case p.last.MxFrame != 0 && idx.MxFrame > p.last.MxFrame && now.After(p.at):
-		// A writer that was busy with a checkpoint meanwhile is as fast as before.
-		p.rate = max(float64(idx.MxFrame-p.last.MxFrame)/now.Sub(p.at).Seconds(), p.rate*0.75)
-		fallthrough
-	default:
-		p.at, p.still = now, 0
+	p.measure(time.Now(), idx)
+	if p.still++; idx.MxFrame != p.last.MxFrame {
+		p.still = 0
 	}
 	if tried := idx.BackfillAttempted; tried > p.attempted {
 		if p.attempted == 0 {
-			p.tried(idx)
+			p.due = idx.MxFrame // or one a little before
 		}
 		p.attempted = tried
-		if tried < idx.MxFrame { // our mark stopped it
-			p.begin(idx.MxFrame)
+		if tried < idx.MxFrame && !p.open { // our mark stopped it
+			p.open, p.opened = true, idx.MxFrame
 		}
 	}
 	if p.open && p.attempted == 0 && idx.MxFrame > max(p.due, p.opened)+p.due/4 { // it checkpoints later than it did, if ever
@@ -52,34 +47,35 @@ func (p *pace) look(idx sqlitefile.IndexHeader) {
 	p.last = idx
 }
 
-// tried notes that a checkpoint was begun. The frame at which it was begun is
-// the last there is, or one a little before.
-func (p *pace) tried(idx sqlitefile.IndexHeader) {
-	switch tried := idx.BackfillAttempted; {
-	case tried == idx.MxFrame:
-		p.due = tried
-	case idx.MxFrame < p.due:
-		p.due = idx.MxFrame - idx.MxFrame/8
+// measure finds the writer's speed, in times in which it was not busy with a
+// checkpoint.
+func (p *pace) measure(now time.Time, idx sqlitefile.IndexHeader) {
+	took, frames := now.Sub(p.since), float64(idx.MxFrame)-float64(p.from)
+	switch {
+	case p.from == 0 || frames < 0 || idx.BackfillAttempted > p.attempted || took > time.Second:
+	case took < time.Millisecond:
+		return
+	default:
+		p.rate = max(frames/took.Seconds(), p.rate*0.9)
 	}
+	p.since, p.from = now, idx.MxFrame
 }
 
-// margin is how far before a checkpoint the mark is opened.
+// margin is how far before a checkpoint the mark is opened, and how many frames
+// may be missing then: as many as are recorded while it syncs the WAL.
 func (p *pace) margin() uint32 { return max(16, p.due/16) }
 
-// opens says whether the mark is to be open when frames up to this one are
-// recorded.
-func (p *pace) opens(frame uint32) bool {
-	if frame+p.margin() >= p.due {
-		p.begin(max(frame, p.last.MxFrame))
+// mark is the value that our mark is to have when the frames up to this one are
+// recorded: that one, or none for a checkpoint that is to reach the WAL's end.
+func (p *pace) mark(recorded uint32) uint32 {
+	end := max(recorded, p.last.MxFrame)
+	if !p.open && end+p.margin() >= p.due {
+		p.open, p.opened = true, end
 	}
-	return p.open
-}
-
-// begin has the mark open from now on.
-func (p *pace) begin(frame uint32) {
-	if !p.open {
-		p.open, p.opened = true, frame
+	if p.open && (end-recorded <= p.margin() || end > 4*p.due) { // or we shall never be there
+		return unusedMark
 	}
+	return recorded
 }
 
 // leisure says that a step may take some hundred milliseconds without falling

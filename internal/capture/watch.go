@@ -34,12 +34,19 @@ import (
 //
 // A WAL that begins anew was copied to its end, and a writer that does not pause
 // checkpoints right after a commit, which nobody can have recorded. So a short
-// way before the frame at which we expect its checkpoint (see pace) our mark
-// gets the value that stands for none: it still keeps the WAL, and checkpoints
-// copy what they like. From here on we look again and again without a pause of
-// a millisecond. A checkpoint syncs the WAL before it writes to the database
-// file, which is time enough to record the last commits with what their pages
-// were; what it is too short for is recorded in full.
+// way before the frame at which we expect its checkpoint (see pace), and when all
+// but the last commits are recorded, our mark gets the value that stands for none:
+// it still keeps the WAL, and checkpoints copy what they like. From here on we
+// look again and again without a pause of a millisecond. A checkpoint syncs the
+// WAL before it writes to the database file, which is time enough to record the
+// last commits with what their pages were; what it is too short for is recorded
+// in full.
+//
+// Where more is missing the mark stays. The checkpoint that it stops takes the
+// writer's time while we catch up, and the next, right after it, reaches the end.
+// Nothing more clever was found to do: with checkpoints kept from copying anything
+// until we were there, a writer was held up by nothing while a busy disk held up
+// the trail, and the WAL became twice as long.
 //
 // # The lock on mark 0, and how the WAL gets to begin anew
 //
@@ -139,14 +146,14 @@ func (w *Watch) step(read func(fn func() error) error) (changed bool, err error)
 	settled := w.c.db.settledWAL()
 	w.pace.look(idx)
 	if settled && sameFrames(idx, w.seen) && (w.pin.mark != 0 || w.pin.zero || w.given) {
-		return over, w.mark(idx) // which may not have been possible before
+		return over, w.mark() // which may not have been possible before
 	}
 	if w.pin.zero && w.pin.mark == 0 && settled {
 		if changed, err = w.resume(idx); err != nil || !changed {
 			return changed || over, err
 		}
 	} else {
-		if err := w.hold(); err != nil {
+		if err := w.hold(idx); err != nil {
 			return false, err
 		}
 		if !settled {
@@ -157,7 +164,7 @@ func (w *Watch) step(read func(fn func() error) error) (changed bool, err error)
 		if err := w.record(settled, read); err != nil {
 			return false, err
 		}
-		if err := w.mark(idx); err != nil {
+		if err := w.mark(); err != nil {
 			return true, err
 		}
 		if w.pin.zero && w.pin.mark != 0 && w.over == nil {
@@ -194,14 +201,15 @@ func (db *DB) settledWAL() bool {
 	return db.attached && !db.doubt && !db.suspect
 }
 
-// hold takes the lock on a mark, when there is none on any.
-func (w *Watch) hold() error {
+// hold takes the lock on a mark, when there is none on any, and lets nothing be
+// copied until all is recorded.
+func (w *Watch) hold(idx sqlitefile.IndexHeader) error {
 	if w.pin.mark != 0 {
 		return nil
 	}
 	w.given = false
 	w.hook("lock a mark")
-	return w.take(unusedMark)
+	return w.take(idx.Backfill)
 }
 
 // holdFile keeps checkpoints from writing to the database file while all of its
@@ -262,14 +270,18 @@ func (w *Watch) changed(mark int, value uint32) error {
 	return w.pin.unlock(own)
 }
 
-// mark sets the mark that is held to what is recorded, or opens it.
-func (w *Watch) mark(idx sqlitefile.IndexHeader) error {
-	if w.over != nil {
+// mark sets the mark that is held to what is recorded, or opens it. How the WAL
+// stands is looked up: the writer went on while we recorded.
+func (w *Watch) mark() error {
+	w.hook("look where the mark is to be")
+	idx, ok := w.pin.index()
+	if !ok || w.over != nil {
 		return nil
 	}
-	value, ok := w.recordedTo(idx)
-	if !ok || w.pace.opens(value) {
-		value = unusedMark
+	w.pace.look(idx)
+	value := unusedMark
+	if frame, ok := w.recordedTo(idx); ok {
+		value = w.pace.mark(frame)
 	}
 	if w.pin.mark == 0 || w.pin.value == value {
 		return nil
@@ -314,6 +326,11 @@ func (w *Watch) resume(idx sqlitefile.IndexHeader) (changed bool, err error) {
 		w.seen = idx
 		return false, nil
 	}
+	// Before anything else: a checkpoint looks at the marks a little before it
+	// finds that mark 0 is locked, and one that is due is tried with each commit.
+	if err := w.hold(idx); err != nil {
+		return false, err
+	}
 	err = db.do(false, func() error {
 		if idx.Salt != w.salt || w.frame == 0 {
 			if err := db.announce(idx.Salt); err != nil {
@@ -322,16 +339,17 @@ func (w *Watch) resume(idx sqlitefile.IndexHeader) (changed bool, err error) {
 		}
 		return db.catchUp(w.c.files())
 	})
-	if err != nil {
-		return false, err
+	if mark := w.pin.mark; err != nil && mark != 0 { // the next step begins again, and mark 0 holds the WAL
+		w.pin.mark, w.pin.value = 0, 0
+		err = errors.Join(err, w.pin.unlock(mark))
 	}
-	if err := w.hold(); err != nil {
+	if err != nil {
 		return false, err
 	}
 	if w.pin.mark == 0 { // all are being set in this moment
 		return true, nil
 	}
-	if err := w.mark(idx); err != nil {
+	if err := w.mark(); err != nil {
 		return true, err
 	}
 	w.hook("unlock mark 0")
