@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/pagetrail/pagetrail/diff"
 	"github.com/pagetrail/pagetrail/journal"
@@ -312,45 +311,6 @@ func ask(t testing.TB, url, token string) (*http.Response, []byte) {
 		t.Fatal(err)
 	}
 	return resp, body
-}
-
-// TestSlowReader: one that takes nothing is cut off, and holds nobody up meanwhile.
-func TestSlowReader(t *testing.T) {
-	w := newWriter(t)
-	w.add(1, 20)
-	h, s := serverOf(t, w, &serve.Options{WriteTimeout: 200 * time.Millisecond, MemoryBytes: 1 << 20})
-	url := s.URL + "/app/stream?after="
-	get(t, url+"0") // and then nothing is read
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for last := journal.TXID(0); last < 6001; { // again, if this machine was so slow that it was taken for such a one
-			last = follow(t, url, last, 6001)
-		}
-	}()
-	w.add(6000, 4000) // more than any socket holds
-	<-done
-	for h.Streams() > 0 { // until the slow one is gone, and the one that closed
-		time.Sleep(time.Millisecond)
-	}
-}
-
-// follow reads a stream after a transaction, up to another or until it is cut off, and returns the last that it had whole.
-func follow(t testing.TB, url string, last, to journal.TXID) journal.TXID {
-	resp := get(t, fmt.Sprint(url, uint64(last)))
-	defer resp.Body.Close()
-	for s, err := serve.NewReader(resp.Body); err == nil && last < to; {
-		var f serve.Frame
-		var body io.Reader
-		if f, body, err = s.Next(); err != nil || f.Kind != serve.Batch {
-			continue
-		}
-		var data []byte
-		if data, err = io.ReadAll(body); err == nil {
-			last = sound(t, f, data, last)
-		}
-	}
-	return last
 }
 
 // TestHistoryTurns: a primary that lost power takes transactions back. Who had them is told.
