@@ -59,7 +59,7 @@ type Options struct {
 	// Quota is how many bytes a trail may take on its disk. More is as if that
 	// disk were full: then Full says what becomes of commits. What was shipped
 	// makes room when it is removed; see ship.Options.KeepBytes in package
-	// journal/ship. The first base is as large as the database, compressed, and a
+	// journal/ship, which should be well below. The first base is as large as the database, compressed, and a
 	// segment that is being sealed may go beyond by as much as it has. Default: no limit.
 	Quota int64
 
