@@ -205,7 +205,7 @@ func (o *shipOptions) run(ctx context.Context, env *Env) error {
 	case o.once:
 		err = o.inTurns(ctx, run)
 	default:
-		err = o.watching(ctx, run)
+		err = o.watching(ctx, env, run)
 	}
 	if o.json {
 		if e := writeJSON(env.Out, newShipJSON(o.to, result)); err == nil {
@@ -216,10 +216,12 @@ func (o *shipOptions) run(ctx context.Context, env *Env) error {
 	if o.mend && placed && errors.Is(err, journal.ErrCorrupt) && strings.HasPrefix(place.Path, storeName(o.to)) {
 		return withHint(err, "move the object out of the archive, and run this again: what is gone is sent anew")
 	}
-	if errors.Is(err, ship.ErrUnshipped) {
+	switch {
+	case errors.Is(err, ship.ErrUnshipped) && o.unrecorded != nil:
+		return withHint(kindf(errUnshipped, "%v", err), "it is in the database and its WAL: make room, or raise the quota, and run this again")
+	case errors.Is(err, ship.ErrUnshipped):
 		return withHint(kindf(errUnshipped, "%v", err), "what was not is in %s, and goes out the next time", dir)
-	}
-	if err != nil {
+	case err != nil:
 		return archiveHint(err, o.to)
 	}
 	tellShipped(env, &result)

@@ -3,11 +3,13 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 
 	"github.com/pagetrail/pagetrail/internal/replica"
 	"github.com/pagetrail/pagetrail/journal"
+	"github.com/pagetrail/pagetrail/journal/ship"
 	"github.com/pagetrail/pagetrail/vfs"
 )
 
@@ -26,9 +28,9 @@ func (o *shipOptions) settle(ctx context.Context) error {
 }
 
 // inTurns ships what there is, and what could not be recorded before that made room for it.
-func (o *shipOptions) inTurns(ctx context.Context, ship func(context.Context) error) error {
+func (o *shipOptions) inTurns(ctx context.Context, run func(context.Context) error) error {
 	for {
-		if err := ship(ctx); err != nil || o.unrecorded == nil || !o.removed {
+		if err := run(ctx); err != nil || o.unrecorded == nil || !o.removed {
 			return errors.Join(err, o.unrecorded)
 		}
 		if err := o.settle(ctx); err != nil {
@@ -55,17 +57,24 @@ func captured(arg string) error {
 
 // watching runs ship while what programs commit without the VFS is recorded, and returns the error of whichever ends first.
 // When ctx ends the recording does, with what is left, and only then ship is told.
-func (o *shipOptions) watching(ctx context.Context, ship func(context.Context) error) error {
+func (o *shipOptions) watching(ctx context.Context, env *Env, run func(context.Context) error) error {
 	watched, end := context.WithCancel(ctx)
 	defer end()
 	shipping, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	over := make(chan error, 1)
 	go func() {
-		err := vfs.Watch(watched, o.trail, &vfs.WatchOptions{Quota: o.disk.quota, OnFull: func(err error) { o.full.Store(err != nil) }})
+		err := vfs.Watch(watched, o.trail, &vfs.WatchOptions{Quota: o.disk.quota, OnFull: func(err error) {
+			if o.full.Store(err != nil); err != nil {
+				env.notice("%v: what is committed waits in the database's WAL until there is room", err)
+			} else {
+				env.notice("there is room again, and what was committed is recorded")
+			}
+			o.unrecorded = err
+		}})
 		stop(err)
 		over <- err
 	}()
-	err := ship(shipping)
+	err := run(shipping)
 	end()
 	failed := <-over
 	switch {
@@ -73,6 +82,8 @@ func (o *shipOptions) watching(ctx context.Context, ship func(context.Context) e
 		return &hintError{failed, "until then, from cron: " + commandLine("ship", o.trail, "--to", o.to, "--capture", "--once")}
 	case failed != nil && !errors.Is(failed, context.Canceled):
 		return errors.Join(failed, err)
+	case err == nil && o.unrecorded != nil:
+		return fmt.Errorf("%w: what was committed last is not recorded yet: %w", ship.ErrUnshipped, o.unrecorded)
 	}
 	return err
 }

@@ -107,3 +107,45 @@ func TestShipCapturesWithinQuota(t *testing.T) {
 	}
 	wanted(t, cli.Usage, "&quota= where it opens its database", "ship", db, "--to", url, "--quota", "500kB")
 }
+
+// Without room in the trail it says so, and when there is some again; told to end meanwhile, it says what is not shipped.
+func TestShipCapturesFull(t *testing.T) {
+	dir := t.TempDir()
+	db, url := filepath.Join(dir, "app.db"), "file://"+filepath.ToSlash(filepath.Join(dir, "store"))
+	plain, err := sqlite3.Open("file:" + filepath.ToSlash(db))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	exec := func(sql string) {
+		t.Helper()
+		if err := plain.Exec(sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	exec("PRAGMA busy_timeout=60000; PRAGMA journal_mode=wal; CREATE TABLE t(a)")
+	s := launch(t, "pagetrail", "ship", db, "--to", url, "--capture", "--quota", "500kB", "--interval", "10ms")
+	s.until("shipped the base of transaction 1")
+	ballast := filepath.Join(db+"-pagetrail", "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 500_000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	exec("INSERT INTO t VALUES(randomblob(100000))")
+	s.until("the quota of 500000 bytes is reached: what is committed waits in the database's WAL")
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	s.until("there is room again")
+	exec("INSERT INTO t VALUES(randomblob(700000))") // never
+	s.until("(?s)there is room again.*waits in the database's WAL")
+	s.cmd.Process.Signal(os.Interrupt)
+	if code := s.end(); code != int(cli.Unshipped) || !strings.Contains(s.said(), "what was committed last is not recorded yet") || !strings.Contains(s.said(), "raise the quota") {
+		t.Errorf("code %d: %s", code, s.said())
+	}
+	wanted(t, cli.Done, "shipped 1 transaction up to 3", "ship", db, "--to", url, "--capture", "--once", "--quota", "2MB")
+	was := filepath.Join(dir, "was.db")
+	wanted(t, cli.Done, "", "hydrate", url, "-o", was)
+	if got := rows(t, was, "SELECT sum(length(a)) FROM t"); got != "800000" {
+		t.Errorf("the archive has %s bytes", got)
+	}
+}
