@@ -2,18 +2,15 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
-	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pagetrail/pagetrail/internal/doctor"
 	"github.com/pagetrail/pagetrail/internal/ui"
+	"github.com/pagetrail/pagetrail/journal/objstore/file"
 )
 
 type doctorOptions struct {
@@ -149,22 +146,5 @@ func tidy(raw string) func(prefix string) error {
 	if err != nil || u.Scheme != "file" {
 		return nil
 	}
-	return func(prefix string) error {
-		var dirs []string
-		err := filepath.WalkDir(filepath.Join(storeName(raw), prefix), func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				dirs = append(dirs, path)
-			}
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			return err
-		})
-		for _, dir := range slices.Backward(dirs) {
-			if err == nil {
-				err = os.Remove(dir)
-			}
-		}
-		return err
-	}
+	return func(prefix string) error { return file.Vacate(filepath.Join(storeName(raw), prefix)) }
 }

@@ -3,6 +3,7 @@ package file_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -66,5 +67,42 @@ func TestTwoRoots(t *testing.T) {
 		if n != 1 {
 			t.Errorf("%s was created %d times", key, n)
 		}
+	}
+}
+
+// What is left of deleted objects can be removed, and no object is.
+func TestVacate(t *testing.T) {
+	dir := t.TempDir()
+	s := file.Open(dir, nil)
+	for _, key := range []string{"canary/1/0/a", "canary/1/b"} {
+		if err := s.Create(t.Context(), key, strings.NewReader("x"), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Head("canary/head").Swap(t.Context(), "", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Vacate(dir + "/canary"); err == nil {
+		t.Error("a directory with objects was removed")
+	}
+	objects := 0
+	for _, err := range s.List(t.Context(), "", "") {
+		if objects++; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if objects != 3 {
+		t.Errorf("of 3 objects %d are left", objects)
+	}
+	for _, key := range []string{"canary/1/0/a", "canary/1/b", "canary/head"} {
+		if err := s.Delete(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(file.Vacate(dir+"/canary"), file.Vacate(dir+"/canary")); err != nil {
+		t.Error(err)
+	}
+	if entries, err := os.ReadDir(dir); len(entries) > 0 || err != nil {
+		t.Errorf("left are %v, %v", entries, err)
 	}
 }
