@@ -44,8 +44,8 @@ type WatchOptions struct {
 	// until it was recorded; default 64 MiB.
 	WALBytes int64
 	// Quota is how many bytes the trail may take on its disk; more is as if
-	// that were full, see [Full]; what was shipped makes room when it is removed.
-	// As in Options it is for more than a first base. Zero: no limit.
+	// that were full, see [Full]. As in Options what was shipped makes room, and
+	// it is for more than a first base. Zero: no limit.
 	Quota int64
 	// OnFull, if set, is called by Watch when the trail's disk is full, and with
 	// nil when it is not any more.

@@ -47,7 +47,9 @@ const sealedOfQuota = 8
 
 func (o *Options) limited() durable.FS {
 	if o.Quota > 0 {
-		return durable.Quota(o.FS, o.Dir, o.Quota)
+		return durable.Quota(o.FS, o.Dir, o.Quota, func(keep int64) {
+			_ = journal.Crowd(o.FS, o.Dir, keep) // at the latest the next refusal asks again
+		})
 	}
 	return o.FS
 }

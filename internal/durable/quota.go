@@ -23,16 +23,18 @@ func (e *QuotaError) Unwrap() error { return syscall.ENOSPC }
 
 // Quota is fsys, but for files in dir that must not make what the directory holds, subdirectories not counted, grow beyond
 // limit bytes: such a write fails with a *QuotaError in a *fs.PathError, as on a full disk, and has written nothing. What
-// others add and remove there is noticed about every sixteenth of the limit, and before a write is refused. Safe for
-// concurrent use.
-func Quota(fsys FS, dir string, limit int64) FS {
-	return &quotaFS{FS: fsys, dir: filepath.Clean(dir), limit: limit}
+// others add and remove there is noticed about every sixteenth of the limit, and before a write is refused. crowded is
+// called then when more than three quarters are used, with how many bytes should stay: a half, or none where a write is
+// refused. Safe for concurrent use.
+func Quota(fsys FS, dir string, limit int64, crowded func(keep int64)) FS {
+	return &quotaFS{FS: fsys, dir: filepath.Clean(dir), limit: limit, crowded: crowded}
 }
 
 type quotaFS struct {
 	FS
-	dir   string
-	limit int64
+	dir     string
+	limit   int64
+	crowded func(keep int64)
 
 	mu   sync.Mutex
 	used int64 // under mu; about, and not less than what was written through here
@@ -62,6 +64,12 @@ func (q *quotaFS) reserve(n int64) error {
 			return err
 		}
 		q.used, q.look = used, used+n+q.limit/16
+		switch {
+		case used+n > q.limit:
+			q.crowded(0)
+		case used+n > q.limit/4*3:
+			q.crowded(q.limit / 2)
+		}
 	}
 	if q.used+n > q.limit {
 		return &QuotaError{q.limit}

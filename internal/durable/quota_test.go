@@ -14,7 +14,8 @@ import (
 // A directory does not grow beyond its limit, whoever else writes and removes there; what does not grow is not refused.
 func TestQuota(t *testing.T) {
 	dir := t.TempDir()
-	q := durable.Quota(durable.OS, dir, 100_000)
+	asked := int64(-1)
+	q := durable.Quota(durable.OS, dir, 100_000, func(keep int64) { asked = keep })
 	open := func(fsys durable.FS, name string) durable.File {
 		t.Helper()
 		f, err := fsys.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
@@ -40,10 +41,16 @@ func TestQuota(t *testing.T) {
 		}
 	}
 	a, b := open(q, filepath.Join(dir, "a")), open(q, filepath.Join(dir, "b"))
-	if err := errors.Join(write(a, 60_000, 0), write(b, 40_000, 0), write(a, 60_000, 0), a.Truncate(60_000)); err != nil {
-		t.Fatal(err)
+	if err := write(a, 60_000, 0); err != nil || asked != -1 {
+		t.Fatalf("%v, and room was asked for: %d", err, asked)
+	}
+	if err := errors.Join(write(b, 40_000, 0), write(a, 60_000, 0), a.Truncate(60_000)); err != nil || asked != 50_000 {
+		t.Fatalf("%v, room asked for: all but %d", err, asked)
 	}
 	full("one byte more", write(a, 1, 60_000))
+	if asked != 0 {
+		t.Errorf("room asked for: all but %d", asked)
+	}
 	full("longer by a truncate", b.Truncate(40_001))
 	full("a new file", write(open(q, filepath.Join(dir, "c")), 10, 0))
 	if err := write(open(q, filepath.Join(t.TempDir(), "c")), 10, 0); err != nil {

@@ -115,7 +115,8 @@ func (e *entry) stirs() bool {
 		}
 	}
 	if e.marked {
-		return !e.mark.Holds(durable.OS, e.trail)
+		_, crowded := journal.Crowded(durable.OS, e.trail)
+		return crowded || !e.mark.Holds(durable.OS, e.trail)
 	}
 	_, err := os.Stat(filepath.Join(e.trail, "identity"))
 	return err == nil

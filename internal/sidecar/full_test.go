@@ -3,12 +3,15 @@ package sidecar_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/ncruces/go-sqlite3"
 
 	"github.com/pagetrail/pagetrail/internal/sidecar"
 	"github.com/pagetrail/pagetrail/journal/objstore"
@@ -67,6 +70,43 @@ func TestQuota(t *testing.T) {
 	down.Store(false)
 	w.atRest(1)
 	w.same("a.db")
+}
+
+// A database whose own program has the quota: it is asked for room before there is none, also of a sidecar that rests, and
+// a commit that is refused all the same goes through a little later.
+func TestQuotaOfTheVFS(t *testing.T) {
+	const quota, n = 1 << 20, 150
+	w := newWorld(t)
+	c := w.open("a.db", "vfs=pagetrail&quota=1MiB")
+	w.exec(c, schema)
+	w.start(nil, sidecar.Source{Path: filepath.Join(w.dir, "a.db")})
+	refused := 0
+	again := func(sql string) { // until it is not refused
+		for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+			err := c.Exec(sql)
+			if err == nil {
+				return
+			}
+			if refused++; !errors.Is(err, sqlite3.FULL) && !errors.Is(err, sqlite3.IOERR) || time.Now().After(end) {
+				t.Fatalf("%s, after %d that were refused: %v", sql, refused, err)
+			}
+		}
+	}
+	commit := func(bytes int) {
+		again(fmt.Sprintf("INSERT INTO t(a) VALUES(randomblob(%d))", bytes))
+		again("PRAGMA pagetrail_txid")
+	}
+	for i := range n {
+		if i%50 == 0 {
+			w.atRest(1)
+		}
+		commit(20_000)
+	}
+	w.atRest(1)
+	commit(600_000) // for which there is no room beside the half that is kept
+	w.atRest(1)
+	w.same("a.db")
+	t.Logf("%d commits of 20 kB through a quota of 1 MiB, %d times refused", n, refused)
 }
 
 // What was recorded is shipped, though no more can be.

@@ -41,7 +41,8 @@
 // it with it; so a trail holds what was not shipped, what is younger than Keep, and one growing segment. Then the archive
 // restores what the trail alone no longer can. What a trail takes while the store is away is bounded by the VFS: with
 // quota=SIZE commits are refused there, or go on without the trail, as its full= says; of databases that are watched they
-// wait in the WAL (vfs.WatchOptions.Quota). Where there is no room nothing that was shipped stays, see Options.Full.
+// wait in the WAL (vfs.WatchOptions.Quota). Who writes a trail asks for room before that comes to pass (journal.Crowd), and
+// then what was shipped leaves it whatever Keep says; where there is none, nothing that was shipped stays, see Options.Full.
 //
 // # Commits that wait
 //

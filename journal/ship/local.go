@@ -21,13 +21,20 @@ const (
 )
 
 // prune removes from the trail what was shipped and is older than Options.Keep, or more than KeepBytes; all of it when
-// there is no room.
+// there is no room, and as much as the trail's writer asks for.
 func (s *Shipper) prune(ctx context.Context) error {
 	now := s.opt.Clock.Now()
 	if full := s.opt.Full != nil && s.opt.Full(); full != s.full {
 		s.full, s.pruneAt = full, now
 	}
-	if s.opt.Keep <= 0 && s.opt.KeepBytes <= 0 || s.prev == nil || now.Before(s.pruneAt) {
+	keep, asked := int64(0), false
+	if !now.Before(s.askedAt) {
+		s.askedAt = now.Add(pruneFull)
+		if keep, asked = journal.Crowded(s.opt.FS, s.dir); asked {
+			s.pruneAt = now
+		}
+	}
+	if s.opt.Keep <= 0 && s.opt.KeepBytes <= 0 && !asked || s.prev == nil || now.Before(s.pruneAt) {
 		return nil
 	}
 	d := journal.Disposable{UpTo: s.prev.Last, Most: s.opt.KeepBytes}
@@ -40,6 +47,9 @@ func (s *Shipper) prune(ctx context.Context) error {
 	if s.full {
 		d.Most, s.pruneAt = 1, now.Add(pruneFull)
 	}
+	if asked && (d.Most <= 0 || keep < d.Most) {
+		d.Most = max(keep, 1)
+	}
 	o := &journal.WriterOptions{FS: s.opt.FS}
 	_, err := journal.Seal(ctx, s.dir, o) // a process that ended a segment may not have lived to seal it
 	if err == nil {
@@ -48,6 +58,9 @@ func (s *Shipper) prune(ctx context.Context) error {
 		removed, size, err = journal.Discard(ctx, s.dir, d, o)
 		if len(removed) > 0 && s.opt.Events.Pruned != nil {
 			s.opt.Events.Pruned(removed, size)
+		}
+		if asked && (len(removed) > 0 || s.last < s.next()) { // all that there is to be had; who needs more asks again
+			err = errors.Join(err, journal.Eased(s.opt.FS, s.dir))
 		}
 	}
 	if errors.Is(err, journal.ErrLocked) { // its writer is sealing

@@ -191,6 +191,48 @@ func TestFull(t *testing.T) {
 	p.checkArchive(s, p.last(), 10)
 }
 
+// What the trail's writer asks for is removed, once it was shipped, though nothing says that it may go at some time.
+func TestCrowded(t *testing.T) {
+	p, s, c := newPrimary(t, 35), new(mem.Store), new(clock)
+	p.clock = journal.TimeOf(c.Now())
+	p.base(true)
+	for range 6 {
+		p.commit(5)
+		p.rotate(true)
+	}
+	all, most := segments(t, p.dir), int64(0)
+	for _, name := range all[len(all)-3:] { // of which the first is more than is asked for
+		info, err := os.Stat(name)
+		p.check(err)
+		most += info.Size()
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	asks := func(keep int64, want int) func() {
+		return func() {
+			if n := len(segments(t, p.dir)); n != want {
+				t.Errorf("at %v there are %d files, not %d", c.now, n, want)
+			}
+			if _, asked := journal.Crowded(durable.OS, p.dir); asked {
+				t.Errorf("at %v room is asked for, though there is some", c.now)
+			}
+			p.check(journal.Crowd(durable.OS, p.dir, keep))
+		}
+	}
+	c.at(1*time.Hour, asks(most-1, len(all)))
+	c.at(2*time.Hour, asks(0, 2))
+	c.at(3*time.Hour, asks(0, 1))
+	c.at(4*time.Hour, stop)
+	if _, err := ship.Run(ctx, p.dir, &ship.Options{Store: s, Clock: c}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if _, asked := journal.Crowded(durable.OS, p.dir); asked {
+		t.Error("room is asked for, though there is no more to be had")
+	}
+	p.commit(3)
+	once(t, p, s, ship.Options{})
+	p.checkArchive(s, p.last(), 10)
+}
+
 // A shipper that rests has no file open, asks nobody, and tells with one stat whether there is something to do; the
 // next process knows it from the mark.
 func TestRest(t *testing.T) {

@@ -54,8 +54,8 @@ type Options struct {
 	Keep time.Duration
 	// KeepBytes is how many bytes the trail's segments and bases may have before those that were shipped are removed, the
 	// oldest first, though they are younger than Keep. The segment that grows, up to 8 MiB, and what was not shipped stay,
-	// so that it is no limit to what a trail takes; a quota is: vfs.Options.Quota, which should leave room for them. Zero
-	// is as many as there are.
+	// so that it is no limit to what a trail takes; a quota is: vfs.Options.Quota. Zero is as many as there are, unless the
+	// trail's writer has a quota.
 	KeepBytes int64
 	// Full, if set, says that the trail's disk is full, or its quota reached. Then everything is removed that was shipped
 	// and that Keep and KeepBytes let go at some time.

@@ -132,6 +132,7 @@ type Shipper struct {
 	again    time.Time    // not to be tried before
 	pruneAt  time.Time    // when to look for what is to be pruned
 	full     bool         // what Options.Full said last
+	askedAt  time.Time    // when to look whether the trail's writer asks for room
 }
 
 // Open makes a Shipper of the trail in a directory, which nobody else may ship then: journal.ErrLocked.
