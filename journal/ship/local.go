@@ -18,6 +18,7 @@ const (
 	pruneEvery = time.Minute
 	pruneLarge = 5 * time.Second
 	pruneFull  = time.Second
+	pruneAsked = 100 * time.Millisecond // a busy writer has few seconds until it is refused
 )
 
 // prune removes from the trail what was shipped and is older than Options.Keep, or more than KeepBytes; all of it when
@@ -29,7 +30,7 @@ func (s *Shipper) prune(ctx context.Context) error {
 	}
 	keep, asked := int64(0), false
 	if !now.Before(s.askedAt) {
-		s.askedAt = now.Add(pruneFull)
+		s.askedAt = now.Add(pruneAsked)
 		if keep, asked = journal.Crowded(s.opt.FS, s.dir); asked {
 			s.pruneAt = now
 		}
