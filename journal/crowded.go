@@ -32,11 +32,7 @@ func Crowd(fsys durable.FS, dir string, keep int64) error {
 
 // Crowded says whether Crowd was called since Eased was, and its keep.
 func Crowded(fsys durable.FS, dir string) (keep int64, ok bool) {
-	name := filepath.Join(dir, crowdedName)
-	if _, err := fsys.Stat(name); err != nil {
-		return 0, false
-	}
-	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
+	f, err := fsys.OpenFile(filepath.Join(dir, crowdedName), os.O_RDONLY, 0)
 	if err != nil {
 		return 0, false
 	}

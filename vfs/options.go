@@ -59,8 +59,9 @@ type Options struct {
 	// Quota is how many bytes a trail may take on its disk. More is as if that
 	// disk were full: then Full says what becomes of commits. At three quarters
 	// of it whoever ships the trail is asked to remove what was shipped, until
-	// half of it is left; package journal/ship does. The first base is as large as the database, compressed, and a
-	// segment that is being sealed may go beyond by as much as it has. Default: no limit.
+	// half of it is left; package journal/ship does. The first base is as large
+	// as the database, compressed, and a segment that is being sealed may go
+	// beyond by as much as it has. Default: no limit.
 	Quota int64
 
 	// Sync is SyncRemote to have COMMIT return when Acknowledge has. Default "":

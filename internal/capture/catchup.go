@@ -160,7 +160,7 @@ func (db *DB) recordCommits(src files, limit uint32) (err error) {
 			db.table.forget()
 			db.wal.lose()
 			db.last = db.w.Committed()
-			if db.trailFailed(err) { // as below
+			if db.trailFailed(err) { // to make room, of which only what is sealed can be removed
 				err = errors.Join(err, db.rotate())
 			}
 		}
@@ -179,7 +179,7 @@ func (db *DB) recordCommits(src files, limit uint32) (err error) {
 			if err := db.flush(state); err != nil || db.opt.Quota == 0 {
 				return err
 			}
-			return db.rotate() // only what is sealed can be removed to make room
+			return db.rotate() // so that no segment is most of the quota
 		}
 		return nil
 	})

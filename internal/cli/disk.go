@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"errors"
 	"time"
 
@@ -20,7 +19,7 @@ type diskOptions struct {
 func (o *diskOptions) addFlags(f *pflag.FlagSet) {
 	lengthVar(f, &o.keep, "keep", 0, "how `LONG` what was shipped stays on the disk (0: for ever)")
 	bytesVar(f, &o.keepBytes, "keep-bytes", "the oldest that was shipped goes before, while the trail is larger than `SIZE`")
-	bytesVar(f, &o.quota, "quota", "with --capture: the trail takes no more than `SIZE`, and --keep-bytes is half of that")
+	bytesVar(f, &o.quota, "quota", "with --capture: the trail takes no more than `SIZE`; near it half of what was shipped goes")
 }
 
 func (o *diskOptions) check(capture bool) error {
@@ -36,11 +35,8 @@ func isQuota(err error) bool {
 	return quota
 }
 
-// most is how many bytes stay though they were shipped.
-func (o *diskOptions) most() int64 { return cmp.Or(o.keepBytes, o.quota/2) }
-
 // of is a source with these settings.
 func (o *diskOptions) of(s sidecar.Source) sidecar.Source {
-	s.Keep, s.KeepBytes, s.Quota = o.keep, o.most(), o.quota
+	s.Keep, s.KeepBytes, s.Quota = o.keep, o.keepBytes, o.quota
 	return s
 }

@@ -217,7 +217,7 @@ func hintFor(err error) string {
 	case errors.Is(err, objstore.ErrDenied):
 		return "look at the credentials and what they are allowed; pagetrail doctor URL says which right is missing"
 	case isQuota(err):
-		return "raise the quota, which has to have room for a first base and for the largest transaction; shipping makes room, with --keep or --keep-bytes"
+		return "raise the quota, which has to have room for a first base and for the largest transaction; shipping makes room"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		return "make room there, or use another place: -o or --to says where to write, TMPDIR where scratch files are"
 	case errors.Is(err, fs.ErrNotExist) && !exists(os.TempDir()):

@@ -92,8 +92,9 @@ still has each.
 
 The trail keeps what was shipped, unless --keep or --keep-bytes let it go; then the
 archive restores what the trail alone no longer can. What was not shipped is never
-removed. With --capture --quota bounds that too: beyond it commits wait in the database's
-WAL, up to 64 MiB, and what a longer one loses is one transaction afterwards.
+removed. With --capture --quota bounds that too: near it what was shipped makes room, and
+beyond it commits wait in the database's WAL, up to 64 MiB, and what a longer one loses is
+one transaction afterwards.
 
 What somebody deleted from the archive is sent again when shipping begins, if the trail
 still has it: without --mend what is gone of its beginning, of the last batches, of bases,
@@ -189,7 +190,7 @@ func (o *shipOptions) run(ctx context.Context, env *Env) error {
 	run := func(ctx context.Context) error {
 		r, err := ship.Run(ctx, dir, &ship.Options{
 			Store: s, Archive: storeName(o.to), Name: o.name, Once: o.once, Mend: o.mend, Grace: o.grace, Interval: o.interval,
-			Keep: o.disk.keep, KeepBytes: o.disk.most(), Full: o.full.Load,
+			Keep: o.disk.keep, KeepBytes: o.disk.keepBytes, Full: o.full.Load,
 			Replica: func() bool { return replica.Is(databaseOf(dir)) },
 			Sync:    func(context.Context) error { return syncPrimary(durable.OS, dir) }, Events: o.events(env),
 		})

@@ -17,23 +17,30 @@ import (
 	"github.com/pagetrail/pagetrail/internal/cli"
 )
 
-// What a program without the VFS commits is shipped as it goes, each commit a transaction; also what it commits just before
-// shipping is told to end.
-func TestShipCaptures(t *testing.T) {
-	dir := t.TempDir()
-	db, url := filepath.Join(dir, "app.db"), "file://"+filepath.ToSlash(filepath.Join(dir, "store"))
+// newPlain makes a database in WAL mode whose program does not use the VFS, and says where its archive is to be.
+func newPlain(t *testing.T) (dir, db, url string, exec func(sql string)) {
+	t.Helper()
+	dir = t.TempDir()
+	db = filepath.Join(dir, "app.db")
 	plain, err := sqlite3.Open("file:" + filepath.ToSlash(db) + "?_pragma=busy_timeout(60000)")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer plain.Close()
-	exec := func(sql string) {
+	t.Cleanup(func() { plain.Close() })
+	exec = func(sql string) {
 		t.Helper()
 		if err := plain.Exec(sql); err != nil {
 			t.Fatalf("%s: %v", sql, err)
 		}
 	}
 	exec("PRAGMA journal_mode=wal")
+	return dir, db, "file://" + filepath.ToSlash(filepath.Join(dir, "store")), exec
+}
+
+// What a program without the VFS commits is shipped as it goes, each commit a transaction; also what it commits just before
+// shipping is told to end.
+func TestShipCaptures(t *testing.T) {
+	dir, db, url, exec := newPlain(t)
 	exec("CREATE TABLE t(a)")
 
 	var errs bytes.Buffer
@@ -76,20 +83,8 @@ func TestShipCaptures(t *testing.T) {
 // A trail with a quota takes what was committed in turns: what was shipped makes room for the rest, and each commit is a
 // transaction of the archive. One of which not even what was shipped is in the way ends it with an error.
 func TestShipCapturesWithinQuota(t *testing.T) {
-	dir := t.TempDir()
-	db, url := filepath.Join(dir, "app.db"), "file://"+filepath.ToSlash(filepath.Join(dir, "store"))
-	plain, err := sqlite3.Open("file:" + filepath.ToSlash(db))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer plain.Close()
-	exec := func(sql string) {
-		t.Helper()
-		if err := plain.Exec(sql); err != nil {
-			t.Fatalf("%s: %v", sql, err)
-		}
-	}
-	exec("PRAGMA journal_mode=wal; PRAGMA wal_autocheckpoint=0; CREATE TABLE t(a, b)")
+	dir, db, url, exec := newPlain(t)
+	exec("PRAGMA wal_autocheckpoint=0; CREATE TABLE t(a, b)")
 	wanted(t, cli.Done, "shipped the base of transaction 1", "ship", db, "--to", url, "--capture", "--once")
 	const n = 150 // of 10 kB
 	for i := range n {
@@ -110,20 +105,8 @@ func TestShipCapturesWithinQuota(t *testing.T) {
 
 // Without room in the trail it says so, and when there is some again; told to end meanwhile, it says what is not shipped.
 func TestShipCapturesFull(t *testing.T) {
-	dir := t.TempDir()
-	db, url := filepath.Join(dir, "app.db"), "file://"+filepath.ToSlash(filepath.Join(dir, "store"))
-	plain, err := sqlite3.Open("file:" + filepath.ToSlash(db))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer plain.Close()
-	exec := func(sql string) {
-		t.Helper()
-		if err := plain.Exec(sql); err != nil {
-			t.Fatalf("%s: %v", sql, err)
-		}
-	}
-	exec("PRAGMA busy_timeout=60000; PRAGMA journal_mode=wal; CREATE TABLE t(a)")
+	dir, db, url, exec := newPlain(t)
+	exec("CREATE TABLE t(a)")
 	s := launch(t, "pagetrail", "ship", db, "--to", url, "--capture", "--quota", "500kB", "--interval", "10ms")
 	s.until("shipped the base of transaction 1")
 	ballast := filepath.Join(db+"-pagetrail", "ballast")

@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -149,7 +148,7 @@ func (s *Sidecar) openShipper(ctx context.Context, e *entry) (err error) {
 	e.shipper, err = ship.Open(e.trail, &ship.Options{
 		Store: store, Trusted: true, Archive: e.archive(), Name: s.opt.Name, Once: s.once, Pause: s.pause,
 		Replica: func() bool { return replica.Is(e.path) },
-		Mend:    s.opt.Mend, Interval: s.opt.Interval, BatchBytes: s.opt.Batch, Keep: e.src.Keep, KeepBytes: cmp.Or(e.src.KeepBytes, e.src.Quota/2), Full: e.full.Load,
+		Mend:    s.opt.Mend, Interval: s.opt.Interval, BatchBytes: s.opt.Batch, Keep: e.src.Keep, KeepBytes: e.src.KeepBytes, Full: e.full.Load,
 		Sync: func(context.Context) error { return SyncPrimary(durable.OS, e.path, e.trail) }, Events: s.events(e),
 	})
 	if err != nil {

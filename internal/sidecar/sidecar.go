@@ -43,8 +43,7 @@ type Source struct {
 	Trail   string        // of one; default its path and "-pagetrail"
 	Capture bool          // its programs do not use the VFS
 	Keep    time.Duration // as ship.Options
-	// KeepBytes is as in ship.Options, and Quota as in vfs.WatchOptions, with Capture: of a quota a half is the default of
-	// KeepBytes.
+	// KeepBytes is as in ship.Options, and Quota, with Capture, as in vfs.WatchOptions.
 	KeepBytes, Quota int64
 	To               string                            // URL of a store
 	Key              func(path string) (string, error) // of the archive in it

@@ -13,29 +13,29 @@ import (
 )
 
 // pruneEvery is how often it is looked for what Options.Keep lets go, at most, and pruneLarge how often for what KeepBytes
-// does, and with a full disk: it reads the trail's directory.
+// does: it reads the trail's directory.
 const (
 	pruneEvery = time.Minute
 	pruneLarge = 5 * time.Second
-	pruneFull  = time.Second
-	pruneAsked = 100 * time.Millisecond // a busy writer has few seconds until it is refused
 )
 
-// prune removes from the trail what was shipped and is older than Options.Keep, or more than KeepBytes; all of it when
-// there is no room, and as much as the trail's writer asks for.
+// mayPrune says that something may go at some time.
+func (s *Shipper) mayPrune() bool { return s.opt.Keep > 0 || s.opt.KeepBytes > 0 }
+
+// crowded says whether room is asked for now, and how many bytes may stay.
+func (s *Shipper) crowded() (keep int64, ok bool) {
+	if s.opt.Full != nil && s.opt.Full() && s.mayPrune() {
+		return 0, true
+	}
+	return journal.Crowded(s.opt.FS, s.dir)
+}
+
+// prune removes from the trail what was shipped and is older than Options.Keep, or more than KeepBytes, or as much as is
+// asked for: that is looked up in each step, since a busy writer has few seconds until it is refused.
 func (s *Shipper) prune(ctx context.Context) error {
 	now := s.opt.Clock.Now()
-	if full := s.opt.Full != nil && s.opt.Full(); full != s.full {
-		s.full, s.pruneAt = full, now
-	}
-	keep, asked := int64(0), false
-	if !now.Before(s.askedAt) {
-		s.askedAt = now.Add(pruneAsked)
-		if keep, asked = journal.Crowded(s.opt.FS, s.dir); asked {
-			s.pruneAt = now
-		}
-	}
-	if s.opt.Keep <= 0 && s.opt.KeepBytes <= 0 && !asked || s.prev == nil || now.Before(s.pruneAt) {
+	keep, asked := s.crowded()
+	if s.prev == nil || !asked && (!s.mayPrune() || now.Before(s.pruneAt)) {
 		return nil
 	}
 	d := journal.Disposable{UpTo: s.prev.Last, Most: s.opt.KeepBytes}
@@ -44,9 +44,6 @@ func (s *Shipper) prune(ctx context.Context) error {
 	}
 	if s.opt.KeepBytes <= 0 {
 		s.pruneAt = now.Add(max(s.opt.Keep/16, pruneEvery))
-	}
-	if s.full {
-		d.Most, s.pruneAt = 1, now.Add(pruneFull)
 	}
 	if asked && (d.Most <= 0 || keep < d.Most) {
 		d.Most = max(keep, 1)

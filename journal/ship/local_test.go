@@ -146,7 +146,7 @@ func TestKeepBytes(t *testing.T) {
 	p.checkArchive(s, p.last(), 10)
 }
 
-// On a full disk nothing stays of what was shipped but the segment that grows.
+// On a full disk nothing stays of what was shipped but the segment that grows, unless nothing ever goes.
 func TestFull(t *testing.T) {
 	p, s, c := newPrimary(t, 34), new(mem.Store), new(clock)
 	p.clock = journal.TimeOf(c.Now())
@@ -185,6 +185,12 @@ func TestFull(t *testing.T) {
 	}
 	if n := len(segments(t, p.dir)); n != 1 {
 		t.Errorf("with everything shipped there are %d files", n)
+	}
+	p.commit(5)
+	p.rotate(true)
+	once(t, p, s, ship.Options{Full: o.Full})
+	if n := len(segments(t, p.dir)); n != 2 {
+		t.Errorf("without a time to keep there are %d files", n)
 	}
 	p.commit(3)
 	once(t, p, s, ship.Options{})

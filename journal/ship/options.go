@@ -38,7 +38,7 @@ type Options struct {
 	// Mend looks at every object of the archive when shipping begins, not only at what the head says of them, and brings
 	// back those that are gone from the history, as far as the trail has their transactions.
 	Mend bool
-	// Poll is how often the trail is looked at, which costs two calls of the system; default 100 ms.
+	// Poll is how often the trail is looked at, which costs three calls of the system; default 100 ms.
 	Poll time.Duration
 	// Sync, if set, is called before a batch leaves: when it returns nil, no power cut takes from the primary what it
 	// had committed when Sync was called. Without it the archive may hold transactions that a primary lost, and then

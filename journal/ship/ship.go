@@ -131,8 +131,6 @@ type Shipper struct {
 	failure  error        // of the last try
 	again    time.Time    // not to be tried before
 	pruneAt  time.Time    // when to look for what is to be pruned
-	full     bool         // what Options.Full said last
-	askedAt  time.Time    // when to look whether the trail's writer asks for room
 }
 
 // Open makes a Shipper of the trail in a directory, which nobody else may ship then: journal.ErrLocked.

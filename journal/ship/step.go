@@ -63,7 +63,7 @@ func (s *Shipper) step(ctx context.Context) (more bool, err error) {
 	case last.TXID < s.next():
 		s.waiting, s.idle = time.Time{}, true
 		if s.opt.Once || s.hurry { // there is no later
-			s.pruneAt, s.askedAt = time.Time{}, time.Time{}
+			s.pruneAt = time.Time{}
 			return false, s.prune(ctx)
 		}
 		return false, nil
